@@ -434,12 +434,21 @@ def _words_of_check(found: Verified) -> list[str]:
             "The log lacks the line that this machine noted as its last one: the end was cut off, or the state was "
             "removed, emptied or restored from a backup."
         )
+    if found.lost:
+        said.append(
+            "The log lacks lines: the state has numbered lines, or its records name lines, that are not there."
+        )
+    if found.end == "sealed":
+        said.append(
+            "The file in which this machine notes the last line is sealed with a key that this server does not have."
+        )
     if found.end == "damaged":
         said.append("The file in which this machine notes the last line was changed or is damaged.")
     said += [
         f"Row {number} says that lines before it were missing when it was written." for number in found.cut
     ]
-    if found.sound:
+    said += [f"The record of deletion or restore {number} was changed." for number in found.records]
+    if found.has_all_lines:
         said.append(f"{found.lines:,} lines, none changed or missing.")
         said.append(
             "The last line that this machine has noted is there."

@@ -497,6 +497,10 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
     code, said = log("--verify", "0" * 32)
     assert (code, "its end was cut off" in said) == (1, True)
     with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
+        file.execute("UPDATE deletions SET outcome = 'restored'")
+    code, said = log("--verify")
+    assert (code, "The record of deletion or restore 1 was changed." in said) == (1, True)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
         file.execute("UPDATE log SET line = replace(line, 'r1', 'r2') WHERE id = 1")
     code, said = log("--verify")
     assert (code, "Row 1 of the log's table or the row before it was changed" in said) == (1, True)
@@ -507,6 +511,8 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
     (tmp_path / "state.end").write_text("[]")
     assert "was changed or is damaged" in log("--verify")[1]
     (tmp_path / "state.end").unlink()
+    code, said = log("--verify")
+    assert (code, "the state has numbered lines" in said, "noted no last line" in said) == (1, True, False)
     ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
     (tmp_path / "state.db").write_bytes(b"x" * 4096)
     code, said = log()

@@ -217,7 +217,7 @@ def _wrong_with_tables(url: str) -> str:
 def _check_state(state: State) -> Finding:
     state.check()
     if state.log.is_cut():
-        return problem("log-cut", "The audit log lacks the line that this machine noted as its last one.")
+        return problem("log-cut", "The audit log lacks lines that were written.")
     if number := state.older_copies():
         return problem("copies-older", f"{number:,} recovery copies are older than a gap in the audit log.")
     if number := state.copies.unreadable():

@@ -214,6 +214,7 @@ ANYBODY: Final = Words(
         "incomplete": "incomplete",
         "partly_restored": "some of it was restored",
         "restored": "its recovery copy was restored",
+        "unknown": "how it ended is not known",
     },
     restores={
         "running": "running",
@@ -222,6 +223,7 @@ ANYBODY: Final = Words(
         "incomplete": "incomplete: {number} of {asked:item} {asked:was|were} stored",
         "partly_restored": "",
         "restored": "",
+        "unknown": "how it ended is not known",
     },
     way_back={
         "whole": "You can undo this {kept}.",

@@ -141,6 +141,10 @@ STATUS: Final = RoomWords(
         FactCode.LOG_UNSOUND: (
             "Lines of the audit log are changed or missing, so this list may be incomplete."
         ),
+        FactCode.RECORDS_CHANGED: (
+            "{number:record} of deletions or restores {number:was|were} changed in the state; what {number:it|they} "
+            "only {number:claims|claim} is left out."
+        ),
         FactCode.RECORDS_UNREADABLE: "Earlier deletions cannot be read.",
         FactCode.LAST_LISTED: "Only the last {number} of a kind are listed here; the audit log has all.",
         FactCode.HOLDS_SET: (

@@ -75,7 +75,9 @@ Outcome = Literal[
 ]
 """Why an item was not deleted, or not restored."""
 
-PastStatus = Literal["running", "unfinished", "complete", "incomplete", "partly_restored", "restored"]
+PastStatus = Literal[
+    "running", "unfinished", "complete", "incomplete", "partly_restored", "restored", "unknown"
+]
 
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 

@@ -339,6 +339,10 @@ class FactCode(StrEnum):
     NO_HOLDS = "no_holds", "the operator has no policy, so nothing is on hold"
     LOG_SOUND = "log_sound", "the audit log has `number` lines, and none is changed or missing"
     LOG_UNSOUND = "log_unsound", "of the audit log's `number` lines, some are changed or missing"
+    RECORDS_CHANGED = (
+        "records_changed",
+        "the records of `number` deletions or restores were changed in the state",
+    )
     RECORDS_UNREADABLE = "records_unreadable", "earlier deletions cannot be read"
     LAST_LISTED = "last_listed", "of deletions, or of exports and refusals, only the last `number` are listed"
 

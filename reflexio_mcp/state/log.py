@@ -16,12 +16,15 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
+from reflexio_mcp.state.job_rows import COLUMNS, JobRow, JobSeals
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
-from reflexio_mcp.state.tables import LATEST, Transaction
+from reflexio_mcp.state.tables import LATEST, Transaction, is_number, is_time
 
 __all__ = ["Entry", "Verified", "said_in"]
 
 LINES_AT_ONCE: Final = 500
+
+RECORDS_AT_ONCE: Final = 20
 
 CUT: Final = "log_cut"
 """The event of a line that says that earlier lines are gone."""
@@ -40,37 +43,72 @@ NOTHING: Final = Entry(0, 0.0, "", "")
 
 
 class End(NamedTuple):
-    """The last line of a log, as a file notes it. `number` is 0 if the file was changed or is damaged."""
+    """The last line of a log, as a file notes it. `number` is 0 if the file was changed or is damaged.
+
+    Args:
+        proven: the note is sealed with a key that this server has. Another server of this machine may have a newer key.
+    """
 
     number: int
     at: float
     chain: str
+    proven: bool = True
 
 
 DAMAGED: Final = End(0, 0.0, "")
 
+ENDS: Final = ("end", "restored")
+"""The events of the last lines of jobs."""
+
 
 class Verified(NamedTuple):
-    """The result of a check of the log.
+    """The result of a check of the log, and of the records of deletions and restores.
 
     Args:
         wrong: the row of the first line that does not fit the line before it.
         missing: chain values of receipts that no line has.
-        end: whether the log has the line that this machine noted as its last one. `none`: nothing was noted.
+        end: whether the log has the line that this machine noted as its last one. `none`: nothing was noted. `sealed`:
+            this server lacks the key of the note.
         cut: rows that say that lines before them are gone.
+        lost: the database has given a line a number, or a record names a line, that is not there.
         older: lines of earlier versions, which do not cover the columns of the line before them.
+        records: numbers of the deletions and restores whose records were changed.
     """
 
     lines: int
     wrong: int | None
     missing: set[str]
-    end: Literal["there", "gone", "damaged", "none"]
+    end: Literal["there", "gone", "damaged", "none", "sealed"]
     cut: list[int]
+    lost: bool
     older: int
+    records: list[int]
 
     @property
     def sound(self) -> bool:
-        return self.wrong is None and not (self.missing or self.cut) and self.end in ("there", "none")
+        return self.has_all_lines and not self.records
+
+    @property
+    def has_all_lines(self) -> bool:
+        """Whether no line is changed or missing."""
+        gone = self.missing or self.cut or self.lost
+        return self.wrong is None and not gone and self.end in ("there", "none")
+
+
+class _Records(NamedTuple):
+    """What the records of deletions and restores say, without their content.
+
+    Args:
+        chains: of the last lines of jobs.
+        last_line: the number of the last line that any of them names.
+        unfinished: numbers of the jobs that have no end on record.
+        changed: numbers of the jobs whose records were changed.
+    """
+
+    chains: set[str]
+    last_line: int
+    unfinished: set[int]
+    changed: set[int]
 
 
 class AuditLog:
@@ -83,12 +121,13 @@ class AuditLog:
     def __init__(self, database: KeyedDatabase, keys: Keys, folder: Path | None = None) -> None:
         self._database = database
         self._keys = keys
+        self._seals = JobSeals(keys)
         self._file = folder / f"{database.name}.end" if folder else None
 
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
         transaction.serialise("log")
-        noted = self._noted()
-        if noted and not _has(transaction, noted):
+        noted = self._noted(transaction)
+        if noted and noted.proven and not _has(transaction, noted):
             self._add(transaction, {"event": CUT, "last_line": noted.number, "value": noted.chain})
         transaction.afterwards.append(self._note)
         return self._add(transaction, {**(audited_call.get() or {}), **facts})
@@ -97,7 +136,7 @@ class AuditLog:
         last = _last(transaction)
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
         line = json.dumps({"time": time, **facts})
-        chain = self._keys.tag(*chained(last, line))
+        chain = self._keys.tag(*chained((last.number, last.at, last.chain), line))
         transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
         return chain
 
@@ -110,44 +149,65 @@ class AuditLog:
             number = rows[-1][0]
 
     def verify(self, receipt: str = "") -> Verified:
-        """Look for changed and removed lines. `receipt` is a chain value from a receipt, or empty."""
-        noted = self._noted()
-        ends = self._database.read("SELECT chain FROM main.deletions")
-        missing = {receipt, *(chain for (chain,) in ends)} - {""}
-        lines, older, wrong, last = 0, 0, None, NOTHING
-        cut, there = list[int](), False
+        """Look for changed and removed lines, and for changed records. `receipt` is a chain value, or empty."""
+        # Lines are added meanwhile. What is compared with them is read before them.
+        with self._database.transaction(writes=False) as transaction:
+            noted, ended_by = self._noted(transaction), _last(transaction).number
+        given = self._database.last_number("log")
+        records = self._records()
+        missing = {receipt, *records.chains} - {""}
+        lines, numbered, older, wrong, last = 0, 0, 0, None, NOTHING
+        cut, ended, there = list[int](), set[int](), False
         for entry in self.entries():
             lines += 1
+            numbered += entry.number <= given
             before = (last.number, last.at, last.chain)
             if not self._keys.made_line(before, entry.line, entry.chain):
                 wrong = wrong or entry.number
             elif entry.chain not in self._keys.tags(*chained(before, entry.line)):
                 older += 1
-            if said_in(entry.line).get("event") == CUT:
+            said = said_in(entry.line)
+            if said.get("event") == CUT:
                 cut.append(entry.number)
+            if entry.number <= ended_by and (job := _ended_job(said)):
+                ended.add(job)
             there = there or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
             last = entry
-        if noted is None:
-            end = "none"
-        elif noted == DAMAGED:
-            end = "damaged"
-        else:
-            end = "there" if there else "gone"
-        return Verified(lines, wrong, missing, end, cut, older)
+        lost = numbered < given or records.last_line > last.number
+        changed = sorted(records.changed | (records.unfinished & ended))
+        return Verified(lines, wrong, missing, _found(noted, there=there), cut, lost, older, changed)
+
+    def _records(self) -> _Records:
+        found = _Records(set(), 0, set(), set())
+        select = f"SELECT begun, ended, {COLUMNS} FROM main.deletions WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+        number, last_line = 0, 0
+        while rows := self._database.read(select, number, RECORDS_AT_ONCE):
+            for begun, ended, *values in rows:
+                row = JobRow.of(values)
+                number = row.identity.number
+                last_line = max([last_line, *filter(is_number, (begun, ended))])
+                found.chains.add(row.chain)
+                if not row.chain:
+                    found.unfinished.add(number)
+                if self._seals.read(row).damaged:
+                    found.changed.add(number)
+        return found._replace(last_line=last_line)
 
     def is_cut(self) -> bool:
-        """Whether the log lacks the line that this machine noted as its last one."""
-        noted = self._noted()
+        """Whether the log lacks the line that this machine noted as its last one, or another that was numbered."""
+        given = self._database.last_number("log")
         with self._database.transaction(writes=False) as transaction:
-            return noted is not None and not _has(transaction, noted)
+            noted = self._noted(transaction)
+            [(numbered,)] = transaction.execute("SELECT count(*) FROM main.log WHERE id <= ?", given)
+            return numbered < given or (noted is not None and not _has(transaction, noted))
 
     def last_gap(self, transaction: Transaction) -> int:
         """Return the number of the last line before which lines are gone: 0 if none are, `LATEST` if it comes next.
 
         A noted end that was changed proves nothing.
         """
-        noted = self._noted()
+        noted = self._noted(transaction)
         if noted and noted != DAMAGED and not _has(transaction, noted):
             return LATEST
         rows = transaction.execute(
@@ -155,29 +215,37 @@ class AuditLog:
         )
         return next((number for number, line in rows if said_in(line).get("last_line")), 0)
 
-    def _noted(self) -> End | None:
+    def _noted(self, transaction: Transaction) -> End | None:
         if self._file is None:
             return None
         try:
             if self._file.exists() and not self._file.is_file():  # reading a pipe could take for ever
                 return DAMAGED
             number, at, chain, seal = json.loads(self._file.read_text(encoding="utf-8"))
-            sealed = seal in self._keys.tags("end of the log", number, at, chain)
+            end = End(number, at, chain, seal in self._keys.tags("end of the log", number, at, chain))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, RecursionError):
             return DAMAGED
-        return End(number, at, chain) if sealed else DAMAGED
+        typed = is_number(number) and is_time(at) and isinstance(chain, str)
+        return end if end.proven or (typed and not self._keys.are_all(transaction)) else DAMAGED
 
     def _note(self) -> None:
-        """Note the last line. A line that cannot be noted is in the log all the same."""
+        """Note the last line. A line that cannot be noted is in the log all the same.
+
+        A note of another server stays if its line is gone: a server that has its key can tell whether it was cut off.
+        """
         if self._file is None:
             return
         try:
             with self._database.transaction() as transaction:
                 transaction.serialise("log")
+                noted = self._noted(transaction)
+                if noted and not noted.proven and not _has(transaction, noted):
+                    return
                 last = _last(transaction)
-                text = json.dumps([*last, self._keys.tag("end of the log", *last)])
+                line = (last.number, last.at, last.chain)
+                text = json.dumps([*line, self._keys.tag("end of the log", *line)])
                 _replace(self._file, text.encode())
         except OSError:  # of the file, or of the state
             logger.warning("the end of the audit log cannot be noted in %s", self._file.name)
@@ -199,6 +267,24 @@ def _replace(path: Path, content: bytes) -> None:
 def _last(transaction: Transaction) -> End:
     rows = transaction.execute("SELECT id, at, chain FROM main.log ORDER BY id DESC LIMIT 1")
     return End(*rows[0]) if rows else End(0, 0.0, "")
+
+
+def _ended_job(said: Mapping[str, Any]) -> int:
+    """Return the number of the job of which this is the last line; 0 if it is another line."""
+    if said.get("event") not in ENDS:
+        return 0
+    job = said.get("restore", said.get("deletion"))
+    return job if is_number(job) else 0
+
+
+def _found(noted: End | None, *, there: bool) -> Literal["there", "gone", "damaged", "none", "sealed"]:
+    if noted is None:
+        return "none"
+    if not noted.proven:
+        return "sealed"
+    if noted == DAMAGED:
+        return "damaged"
+    return "there" if there else "gone"
 
 
 def _has(transaction: Transaction, end: End) -> bool:

@@ -5,14 +5,13 @@ erasure, last log line). A restore is recorded like a deletion, so that an erasu
 always taken in this order: cap, copies, log.
 """
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, cast, get_args
+from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -21,6 +20,15 @@ from anyio.lowlevel import RunVar
 from reflexio_mcp.metrics import count, count_refusal, record
 from reflexio_mcp.state.copies import Copies
 from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
+from reflexio_mcp.state.job_rows import (
+    COLUMNS,
+    IDENTITY,
+    Intended,
+    JobEnd,
+    JobIdentity,
+    JobRow,
+    JobSeals,
+)
 from reflexio_mcp.state.judgements import Judgements
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
 from reflexio_mcp.state.log import AuditLog, said_in
@@ -78,8 +86,6 @@ ATTEMPTS: Final = (
     "INSERT INTO main.log (line, chain) SELECT line, chain FROM main.log WHERE false",
 )
 """Statements that need a right on each table."""
-
-OUTCOMES: Final = ("", *get_args(Outcome))
 
 DEEDS: Final = "learnings"
 """The part of a log line that says what was done to learnings."""
@@ -146,6 +152,7 @@ class State:
     ) -> None:
         self.limit = limit
         self._keys = Keys(secrets)
+        self._seals = JobSeals(self._keys)
         self.database = KeyedDatabase(database, self._keys)
         self.copies = Copies(self.database, self._keys, days)
         self.must_go = MustGoNotes(self.database, self._keys, self.copies)
@@ -173,17 +180,18 @@ class State:
             CapReached, CodeUsed, WrongKey: nothing was recorded.
         """
         codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
-        words = [intention.target, intention.number, intention.planned, intention.back]
+        intended = Intended(intention.target, intention.number, intention.planned, intention.back)
+
+        def first_line(number: int) -> dict[str, Any]:
+            return {"event": "begin", "deletion": number, "tool": intention.tool} | dict(intention.facts)
+
         with self.database.transaction() as transaction:
             self._keys.require(transaction)
             transaction.serialise("cap")
             if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):
                 raise CodeUsed(used[0][0])
             self._check_room(transaction, owner, intention.number)
-            number = self._insert(transaction, owner, codes[0], words, counted=intention.number)
-            line = {"event": "begin", "deletion": number, "tool": intention.tool}
-            self._begin(transaction, number, line | dict(intention.facts))
-        return number
+            return self._insert(transaction, owner, codes[0], intended, first_line, counted=intention.number)
 
     def begin_restore(self, owner: Owner, intention: RestoreIntention) -> JobNumber:
         """Record a restore before it reads its copies. Return its number.
@@ -191,20 +199,24 @@ class State:
         An erasure either has removed those copies by then, or finds this record. Raises as `refuse_older` does.
         """
         code = self._keys.tag("code", owner.account, uuid.uuid4().hex)
-        words = [f"restore of deletion {intention.deletion}", intention.number, list[str]()]
+        intended = Intended(f"restore of deletion {intention.deletion}", intention.number, [])
+
+        def first_line(number: int) -> dict[str, Any]:
+            line = {"event": "restoring", "deletion": intention.deletion, "restore": number}
+            return line | dict(intention.facts)
+
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             self._refuse_older(transaction, intention.deletion)
-            number = self._insert(transaction, owner, code, words, counted=0)
-            transaction.execute(
-                "UPDATE main.deletions SET restores = ?, stores_until = ? WHERE id = ?",
-                intention.deletion,
-                transaction.now + intention.seconds,
-                number,
+            return self._insert(
+                transaction,
+                owner,
+                code,
+                intended,
+                first_line,
+                restores=intention.deletion,
+                stores_until=transaction.now + intention.seconds,
             )
-            line = {"event": "restoring", "deletion": intention.deletion, "restore": number}
-            self._begin(transaction, number, line | dict(intention.facts))
-        return number
 
     def refuse_older(self, deletion: int) -> None:
         """Raise `StateUnusable` if an erasure that the state does not know may have removed the copies of a deletion.
@@ -238,15 +250,24 @@ class State:
         return number
 
     def _insert(
-        self, transaction: Transaction, owner: Owner, code: str, words: Sequence[Any], counted: int
+        self,
+        transaction: Transaction,
+        owner: Owner,
+        code: str,
+        intended: Intended,
+        first_line: Callable[[int], Mapping[str, Any]],
+        *,
+        counted: int = 0,
+        restores: int = 0,
+        stores_until: float | None = None,
     ) -> JobNumber:
+        """Record a job, with its first log line, which is made of its number."""
         keys = self._keys
-        sealed = keys.seal(json.dumps(words), f"intention {code}")
         note_day(transaction)
-        ((number,),) = transaction.execute(
-            "INSERT INTO main.deletions "
-            "(at, seen, boot, uptime, account, user_id, caller, code, counted, intention) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        [values] = transaction.execute(
+            "INSERT INTO main.deletions "  # noqa: S608
+            "(at, seen, boot, uptime, account, user_id, caller, code, counted, restores, stores_until) "
+            f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {IDENTITY}",
             transaction.now,
             days_seen(transaction),
             *uptime(),
@@ -255,15 +276,18 @@ class State:
             keys.tag("caller", owner.account, owner.caller),
             code,
             counted,
-            sealed,
+            restores,
+            stores_until,
         )
-        return JobNumber(number, sealed)
-
-    def _begin(self, transaction: Transaction, number: int, line: Mapping[str, Any]) -> None:
-        self.log.add(transaction, line)
+        job = JobIdentity(*values)
+        chain = self.log.add(transaction, first_line(job.number))
+        sealed = self._seals.seal_intention(job, intended._replace(first_chain=chain))
         transaction.execute(
-            "UPDATE main.deletions SET begun = (SELECT max(id) FROM main.log) WHERE id = ?", number
+            "UPDATE main.deletions SET intention = ?, begun = (SELECT max(id) FROM main.log) WHERE id = ?",
+            sealed,
+            job.number,
         )
+        return JobNumber(job.number, sealed)
 
     def keep(self, owner: Owner, number: JobNumber, copies: Sequence[Copied]) -> NotKept:
         """Keep copies of items before a deletion, but not of what an erasure has named."""
@@ -526,21 +550,14 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            _began(transaction, number)
+            job = _began(transaction, number).identity
             if looked is not None and self.must_go.unlooked(transaction, owner, number, looked):
                 return False
-            ((deletion,),) = transaction.execute("SELECT restores FROM main.deletions WHERE id = ?", number)
+            deletion = job.restores
             line = {"event": "restored", "deletion": deletion, "restore": number, "outcome": outcome}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
-            transaction.execute(
-                "UPDATE main.deletions SET finished = ?, outcome = ?, gone = ?, chain = ?, "
-                "ended = (SELECT max(id) FROM main.log) WHERE id = ?",
-                transaction.now if looked is not None else None,
-                outcome,
-                back,
-                chain,
-                number,
-            )
+            finished = None if looked is None else transaction.now
+            self._end(transaction, job, JobEnd(outcome, back, finished, chain))
             self.must_go.settle(transaction, looked or ())
             self.copies.expire(transaction)
             if back > 0 or all_of_it:
@@ -557,10 +574,28 @@ class State:
             not owner.user,
             self._keys.tags("user", owner.user),
         )
-        transaction.execute(
-            "UPDATE main.deletions SET outcome = ? WHERE id = ? AND outcome != 'restored'",
-            "restored" if all_of_it and not others else "partly_restored",
+        rows = transaction.execute(
+            f"SELECT {COLUMNS} FROM main.deletions WHERE id = ? AND outcome != 'restored'",  # noqa: S608
             deletion,
+        )
+        outcome: Outcome = "restored" if all_of_it and not others else "partly_restored"
+        for row in map(JobRow.of, rows):
+            with suppress(RowChanged):  # a row that was changed stays as it is
+                transaction.execute(
+                    "UPDATE main.deletions SET outcome = ?, receipt = ? WHERE id = ?",
+                    outcome,
+                    self._seals.with_outcome(row, outcome),
+                    deletion,
+                )
+
+    def _end(self, transaction: Transaction, job: JobIdentity, end: JobEnd) -> None:
+        """Record the end of a job, of which the last log line has been added."""
+        transaction.execute(
+            "UPDATE main.deletions SET outcome = ?, gone = ?, finished = ?, chain = ?, receipt = ?, "
+            "ended = (SELECT max(id) FROM main.log) WHERE id = ?",
+            *end[:-1],
+            self._seals.seal_end(job, end),
+            job.number,
         )
 
     def finish(
@@ -587,23 +622,18 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            begun = _began(transaction, number).begun
+            job = _began(transaction, number)
             self.copies.expire(transaction)
-            rows, names, may_return = self._erase(transaction, owner, number, begun, erasure)
+            rows, names, may_return = self._erase(transaction, owner, number, job.begun, erasure)
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": rows}
             if may_return:
                 line |= {"outcome": "incomplete", "may_return": may_return}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
+            self._end(transaction, job.identity, JobEnd(outcome, gone, transaction.now, chain, receipt))
             transaction.execute(
-                "UPDATE main.deletions SET finished = ?, outcome = ?, counted = ?, gone = ?, receipt = ?, "
-                "erased_names = ?, chain = ?, ended = (SELECT max(id) FROM main.log) WHERE id = ?",
-                transaction.now,
-                outcome,
+                "UPDATE main.deletions SET counted = ?, erased_names = ? WHERE id = ?",
                 counted,
-                gone,
-                self._keys.seal(receipt, f"receipt {number}"),
                 " ".join(names),
-                chain,
                 number,
             )
         return Ended(chain, may_return)
@@ -655,9 +685,8 @@ class State:
         keys = self._keys
         users = keys.tags("user", owner.user)
         rows = self.database.read(
-            "SELECT user_id, id, at, gone, finished, outcome, chain, restores, "
-            "(SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), "
-            "code, intention, receipt, (SELECT line FROM main.log WHERE id = deletions.begun) FROM main.deletions "
+            f"SELECT (SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), {COLUMNS} "  # noqa: S608
+            "FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
             "AND ? IN (0, id) AND (? OR id IN (SELECT deletion FROM main.copies)) ORDER BY id DESC LIMIT ?",
             self._keys.accounts(owner),
@@ -668,46 +697,14 @@ class State:
             not restorable,
             most,
         )
-        return [self._deletion(row, own=not owner.user or user in users) for user, *row in rows]
-
-    def _deletion(self, row: Sequence[Any], *, own: bool) -> Deletion:
-        """Return a recorded deletion, as far as its row can be opened."""
-        number, when, gone, finished, outcome, chain, restores, may_return, code, intention, sealed, line = (
-            row
-        )
-        line_changed = bool(line) and not said_in(line)
-        times, numbers = (when, finished or 0.0), (gone, restores)
-        typed = all(map(is_time, times)) and all(map(is_number, numbers)) and isinstance(chain, str)
-        keys, damaged = self._keys, outcome not in OUTCOMES or line_changed or not typed
-        if not typed:
-            when, gone, finished, restores, chain = _time(when), _number(gone), None, _number(restores), ""
-        target, asked, planned, receipt = "", 0, list[str](), ""
-        back: list[tuple[str, str]] = []
-        try:
-            # Earlier versions recorded no learnings that come back.
-            target, asked, planned, *more = json.loads(keys.open(intention, f"intention {code}"))
-            back = [(learning_id, user_id) for learning_id, user_id in more[0]] if more else []
-            receipt = keys.open(sealed, f"receipt {number}") if sealed else ""
-        except RowChanged:
-            damaged = True
-        return Deletion(
-            number,
-            when,
-            own,
-            gone,
-            finished,
-            outcome if outcome in OUTCOMES else "",
-            chain,
-            restores,
-            may_return,
-            target,
-            asked,
-            planned,
-            receipt,
-            line or "",
-            damaged,
-            back,
-        )
+        found: list[Deletion] = []
+        for may_return, *values in rows:
+            row = JobRow.of(values)
+            own = not owner.user or row.identity.user in users
+            deletion = self._seals.read(row, own=own, may_return=may_return)
+            line_changed = bool(deletion.began) and not said_in(deletion.began)
+            found.append(deletion._replace(damaged=deletion.damaged or line_changed))
+        return found
 
     def check(self) -> None:
         """Raise `StateUnusable` if the state cannot be written now."""
@@ -770,7 +767,7 @@ class State:
         """
         now, days, running = transaction.now, days_with_today(transaction), uptime()
         rows = transaction.execute(
-            "SELECT at, seen, boot, uptime, counted, code, intention FROM main.deletions WHERE caller IN ? "
+            f"SELECT at, seen, boot, uptime, counted, intention, {IDENTITY} FROM main.deletions WHERE caller IN ? "  # noqa: S608
             "AND (at > ? OR (boot = ? AND boot != '' AND uptime > ?))",
             callers,
             now - HOUR,
@@ -778,7 +775,7 @@ class State:
             running.seconds - HOUR,
         )
         recent: list[tuple[float, int]] = []
-        for at, seen, boot, began, counted, code, intention in rows:
+        for at, seen, boot, began, counted, intention, *identity in rows:
             if not (is_time(at) and is_number(seen) and is_time(began)):
                 seconds = HOUR  # a row that was changed: nobody knows when it began
             elif boot and boot == running.boot:
@@ -788,26 +785,21 @@ class State:
             else:
                 seconds = at + HOUR - now
             if seconds > 0:
-                recent.append((seconds, self._counted(counted, code, intention)))
+                recent.append((seconds, self._counted(counted, JobIdentity(*identity), intention)))
         return sorted(recent)
 
-    def _counted(self, counted: Any, code: Any, intention: Any) -> int:
+    def _counted(self, counted: Any, job: JobIdentity, intention: Any) -> int:
         """Return what a deletion counts against the cap: for a row that was changed, what it meant to delete."""
         if isinstance(counted, int) and counted >= 0:
             return counted
         try:
-            _, asked, *_ = json.loads(self._keys.open(intention, f"intention {code}"))
+            return self._seals.intended(job, intention).asked
         except RowChanged:
             return self.limit
-        return int(asked)
 
 
 def _time(value: Any) -> float:
     return value if is_time(value) else 0.0
-
-
-def _number(value: Any) -> int:
-    return value if is_number(value) else 0
 
 
 def _deeds_in(at: float, line: Mapping[str, Any]) -> list[LearningDeed]:
@@ -833,6 +825,7 @@ def _is_of(line: str, user: str, accounts: Sequence[str]) -> bool:
 class Began(NamedTuple):
     """When a job began: the time, its first log line, and how many days the state had seen."""
 
+    identity: JobIdentity
     at: float
     begun: int
     seen: int
@@ -841,11 +834,13 @@ class Began(NamedTuple):
 def _began(transaction: Transaction, number: JobNumber) -> Began:
     """Return when a job began. Raises `StateUnusable` if its record is gone, also if another one has its number now."""
     rows = transaction.execute(
-        "SELECT at, begun, seen FROM main.deletions WHERE id = ? AND intention = ?", number, number.sealed
+        f"SELECT at, begun, seen, {IDENTITY} FROM main.deletions WHERE id = ? AND intention = ?",  # noqa: S608
+        number,
+        number.sealed,
     )
     if not rows:
         raise StateUnusable(*RECORD_GONE)
-    at, begun, seen = rows[0]
+    at, begun, seen, *identity = rows[0]
     if not (is_time(at) and is_number(begun) and is_number(seen)):
         raise StateUnusable(*RECORD_GONE)
-    return Began(at, begun, seen)
+    return Began(JobIdentity(*identity), at, begun, seen)

@@ -42,7 +42,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
         owner = await app.owner(scope)
         deletions = await last_deletions(scope, app.state, owner, app.jobs)
         logged = await last_logged(app.state, owner)
-        facts.append(await log_checked(app.state))
+        facts += await log_checked(app.state)
         if MOST in (len(deletions), len(logged)):
             facts.append(Fact(code=FactCode.LAST_LISTED, number=MOST))
     except (StateUnusable, ReflexioError):

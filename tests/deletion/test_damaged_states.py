@@ -166,6 +166,68 @@ async def test_a_record_that_was_changed_is_named_and_the_others_are_shown(world
     assert await world.ids() == {"r1", "r3"}
 
 
+async def test_a_deletion_that_a_changed_row_gives_to_another_user_is_not_told_to_that_user(
+    world: World,
+) -> None:
+    await world.put("r1", session="canary session")
+    await world.put("r2", user="bob", session="of bob")
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
+        await caller.receipt("delete_session", session_id="canary session", reason="canary reason")
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="bob") as caller:
+        await caller.receipt("delete_session", session_id="of bob")
+        change(
+            world, "UPDATE deletions SET user_id = (SELECT user_id FROM deletions WHERE id = 2) WHERE id = 1"
+        )
+        status = await caller.result("get_status")
+    assert status.structured_content
+    assert fact_of(status.structured_content, "records_changed") == {"code": "records_changed", "number": 1}
+    assert "canary" not in repr(status)
+    assert "1 record of deletions or restores was changed in the state" in text_of(status)
+    async with world.connect() as operator:
+        found = (await operator.call("get_status"))["deletions"]
+    assert {past["number"]: (past["status"], past.get("damaged", False)) for past in found} == {
+        1: ("unknown", True),
+        2: ("complete", False),
+    }
+
+
+async def test_an_erasure_that_is_incomplete_is_not_called_complete_because_its_row_was_changed(
+    world: World,
+) -> None:
+    await deleted(world)
+    change(world, "UPDATE copies SET names = 'x' WHERE id = 2")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", request_ids=["r1", "r2"], erase=True)
+        change(world, f"UPDATE deletions SET outcome = 'complete' WHERE id = {receipt['number']}")
+        found = await caller.call("get_status")
+    [erasure] = [past for past in found["deletions"] if past["number"] == receipt["number"]]
+    assert (erasure["status"], erasure["damaged"]) == ("incomplete", True)
+    assert fact_of(found, "records_changed")
+
+
+async def test_a_record_of_a_removed_state_is_not_shown_in_the_place_of_a_new_one(world: World) -> None:
+    """Its key is the same, and so is its number."""
+    await world.put("r1", session="really erased")
+    await world.put("r2", session="another")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_session", session_id="really erased", erase=True)
+    state = world.folder / "state.db"
+    columns = "account, user_id, caller, code, intention, gone, finished, outcome, receipt, chain"
+    with closing(sqlite3.connect(state)) as old:
+        values = old.execute(f"SELECT {columns} FROM deletions").fetchone()
+    state.unlink()
+    (world.folder / "state.end").unlink()
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_session", session_id="another")
+        with closing(sqlite3.connect(state)) as new, new:
+            new.execute(f"UPDATE deletions SET ({columns}) = ({', '.join('?' * len(values))})", values)
+        found = await caller.call("get_status")
+    [past] = found["deletions"]
+    assert (past["number"], past["status"], past["damaged"]) == (1, "unknown", True)
+    assert "really erased" not in repr(found["deletions"])
+    assert fact_of(found, "records_changed")
+
+
 CHANGED_LINES = {"words": "'no line'", "a list": "'[]'", "deep": f"'{'[' * 50_000}'", "bytes": "x'00ff'"}
 
 

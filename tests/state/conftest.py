@@ -23,7 +23,7 @@ from reflexio_mcp.state.records import (
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, Database, SqliteDatabase
 from tests.support.postgres_server import PostgresServer
-from tests.support.resealing import reseal, unchanged
+from tests.support.resealing import reseal, reseal_jobs_in_earlier_form, unchanged
 
 KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 OPERATOR = Owner("account", caller="key of the operator")
@@ -81,6 +81,8 @@ class Place:
         """Turn the tables into those of version 12, the oldest that is upgraded. Then processes are the owner's."""
         self.of_servers = self.database
         self.reseal(earlier=True)
+        with closing(self.database()) as database:
+            reseal_jobs_in_earlier_form(database, list(self.keys))
         with closing(self.database()) as database, database.transaction() as transaction:
             for statement in (
                 "DROP TABLE main.keys",

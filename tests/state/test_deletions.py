@@ -157,6 +157,8 @@ def test_a_deletion_is_marked_as_restored_once_nothing_of_other_users_is_left(pl
     restore(OPERATOR, shared)
     restore(OPERATOR, untouched, back=0)
     assert outcomes() == ["complete", "restored", "restored"]
+    assert not any(one.damaged for one in state.last(OPERATOR))
+    assert state.log.verify().sound
 
 
 def test_a_record_is_kept_for_a_week_or_as_long_as_its_copies(place: Place) -> None:
@@ -212,6 +214,85 @@ def test_a_record_that_was_changed_is_marked_and_the_others_are_shown(place: Pla
     first, second = deleted(state, ALICE), deleted(state, ALICE)
     place.sql(f"UPDATE main.deletions SET {change} WHERE id = {second}")
     assert [(one.number, one.damaged) for one in state.last(ALICE)] == [(second, True), (first, False)]
+
+
+NOT_ENDED = "outcome = '', gone = 0, finished = NULL, chain = '', receipt = NULL"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            "outcome = 'complete'",
+            "outcome = 'restored'",
+            "outcome = ''",
+            "gone = 7",
+            "finished = finished + 1",
+        ),
+        *("finished = NULL", "chain = ''", "restores = 1", "caller = 'x'", "receipt = NULL", "begun = 1"),
+        NOT_ENDED,
+    ],
+)
+def test_how_a_deletion_ended_is_not_believed_from_a_row_that_was_changed(place: Place, change: str) -> None:
+    state = place.process()
+    first, second = deleted(state, ALICE), state.begin(ALICE, deletion())
+    ended(state, ALICE, second, outcome="incomplete")
+    assert state.log.verify().sound
+    place.sql(f"UPDATE main.deletions SET {change} WHERE id = {second}")
+    [found, other] = state.last(ALICE)
+    assert (found.outcome in ("", "incomplete"), found.gone in (0, 1), found.restores) == (True, True, 0)
+    assert found.damaged or change == NOT_ENDED, "the log alone shows that it had ended"
+    assert (other.number, other.outcome, other.damaged) == (first, "complete", False)
+    checked = place.process().log.verify()
+    assert (checked.records, checked.has_all_lines, checked.sound) == ([second], True, False)
+
+
+def test_an_end_that_was_changed_is_not_believed_of_a_restore_or_of_a_deletion_that_has_none(
+    place: Place,
+) -> None:
+    state = place.process()
+    running = state.begin(ALICE, deletion())
+    restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied())))
+    restored(state, ALICE, restore, outcome="incomplete", looked=None)
+    assert state.log.verify().sound
+    place.sql("UPDATE main.deletions SET outcome = 'complete', finished = at")
+    outcomes = {one.number: (one.outcome, one.damaged) for one in state.last(ALICE)}
+    assert (outcomes[running], outcomes[restore]) == (("", True), ("incomplete", True))
+    assert {running, restore} < set(state.log.verify().records)
+
+
+@pytest.mark.parametrize("column", ["user_id", "account"])
+def test_a_deletion_that_a_changed_row_gives_to_somebody_else_tells_them_nothing(
+    place: Place, column: str
+) -> None:
+    state = place.process()
+    other = Owner("account", "bob") if column == "user_id" else Owner("another account", "alice")
+    facts = {"reason": "of alice"}
+    number = state.begin(ALICE, Intention("delete_session", "session of alice", 1, "", ["r"], facts=facts))
+    ended(state, ALICE, number, receipt="receipt of alice")
+    theirs = state.begin(other, deletion())
+    place.sql(
+        f"UPDATE main.deletions SET {column} = (SELECT {column} FROM main.deletions WHERE id = ?) WHERE id = ?",
+        theirs,
+        number,
+    )
+    [mine, given] = state.last(other)
+    assert (mine.number, mine.damaged, given.number, given.damaged) == (theirs, False, number, True)
+    assert (given.target, given.receipt, given.began, given.outcome, given.planned) == ("", "", "", "", [])
+    assert state.log.verify().records == [number]
+
+
+def test_a_record_names_the_line_of_no_other_deletion_as_its_first(place: Place) -> None:
+    state = place.process()
+    number = state.begin(ALICE, Intention("delete_session", "of alice", 1, facts={"reason": "of alice"}))
+    theirs = state.begin(Owner("account", "bob"), deletion())
+    place.sql(
+        "UPDATE main.deletions SET begun = (SELECT begun FROM main.deletions WHERE id = ?) WHERE id = ?",
+        number,
+        theirs,
+    )
+    [shown] = state.last(Owner("account", "bob"))
+    assert (shown.began, shown.damaged) == ("", True)
 
 
 def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Place) -> None:

@@ -3,9 +3,20 @@
 import pytest
 
 from reflexio_mcp.state.keys import WrongKey
-from reflexio_mcp.state.records import CapReached
+from reflexio_mcp.state.records import CapReached, JobNumber
 from reflexio_mcp.state.state import State
-from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, ended
+from tests.state.conftest import (
+    ALICE,
+    KEY,
+    OPERATOR,
+    Place,
+    copied,
+    deleted,
+    deletion,
+    ended,
+    restored,
+    restoring,
+)
 
 NEW = b"a new key, which is just as long"
 WRONG = b"the key of some other state, long"
@@ -115,12 +126,23 @@ def test_the_tables_of_version_12_go_on_with_what_they_have(place: Place) -> Non
     number = deleted(first, OPERATOR, copied())
     running = first.begin(OPERATOR, deletion(code="code"))
     place.make_first()
+    [(intention,)] = place.rows(f"SELECT intention FROM main.deletions WHERE id = {running}")
+    running = JobNumber(running, intention)
     with pytest.raises(WrongKey):
         place.process(keys=(WRONG,)).check()
     upgraded = place.process(keys=(NEW, KEY))
-    assert [one.number for one in upgraded.last(OPERATOR)] == [running, number]
+    assert [
+        (one.number, one.target, one.outcome, one.receipt, one.damaged) for one in upgraded.last(OPERATOR)
+    ] == [
+        (running, "some requests", "", "", False),
+        (number, "some requests", "complete", "a receipt", False),
+    ]
     assert [one.id for one in upgraded.copies.read(OPERATOR, deletion=number)] == ["r1"]
     assert upgraded.log.verify().sound
+    assert restored(upgraded, OPERATOR, upgraded.begin_restore(OPERATOR, restoring(number)))
+    assert [(one.outcome, one.damaged) for one in upgraded.last(OPERATOR, number=number)] == [
+        ("partly_restored", False)
+    ]
     ended(upgraded, OPERATOR, running, erase=("r:r1",))
     assert not upgraded.copies.listed(OPERATOR)
     with pytest.raises(WrongKey):

@@ -10,8 +10,19 @@ from reflexio_mcp.state.keys import KeyedDatabase, Keys
 from reflexio_mcp.state.log import CUT, AuditLog
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import Database, SqliteDatabase
-from tests.state.conftest import ALICE, KEY, OPERATOR, Place, deletion, ended
+from reflexio_mcp.state.tables import Database, SqliteDatabase, StateUnusable
+from tests.state.conftest import (
+    ALICE,
+    KEY,
+    OPERATOR,
+    Place,
+    copied,
+    deleted,
+    deletion,
+    ended,
+    restored,
+    restoring,
+)
 
 
 def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
@@ -154,6 +165,75 @@ def test_a_machine_that_has_noted_nothing_says_so(place: Place) -> None:
     [file] = place.folder.glob("*.end")
     file.unlink()
     assert (state.log.verify().end, state.log.is_cut()) == ("none", False)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_lines_that_are_cut_off_are_found_without_a_note_by_the_numbers_that_were_given(
+    tmp_path: Path, goes_on: bool
+) -> None:
+    def file() -> Database:
+        return SqliteDatabase(lambda: tmp_path / "state.db")
+
+    place = Place(file, tmp_path, file)
+    state = place.process()
+    for _ in range(2):
+        ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    (tmp_path / "state.end").unlink()
+    assert (state.log.verify().sound, state.log.is_cut()) == (True, False)
+    place.sql("DELETE FROM main.log WHERE id > 2")
+    place.sql("DELETE FROM main.deletions WHERE id = 2")
+    if goes_on:
+        state.begin(OPERATOR, deletion())
+    found = state.log.verify()
+    assert (found.end, found.wrong, found.lost) == ("there" if goes_on else "none", None, True)
+    assert (found.sound, state.log.is_cut()) == (False, True)
+
+
+def test_lines_that_are_cut_off_are_found_without_a_note_by_the_records_that_name_them(place: Place) -> None:
+    state = place.process()
+    ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    state.begin(OPERATOR, deletion())
+    [file] = place.folder.glob("*.end")
+    file.unlink()
+    assert state.log.verify().sound
+    place.sql("DELETE FROM main.log WHERE id = 3")
+    found = state.log.verify()
+    assert (found.end, found.wrong, found.missing, found.lost, found.sound) == (
+        "none",
+        None,
+        set(),
+        True,
+        False,
+    )
+
+
+NEW = b"a new key, which is just as long"
+
+
+def test_a_note_that_another_server_has_sealed_with_its_newer_key_is_no_sign_of_a_cut(place: Place) -> None:
+    running = place.process()
+    number = deleted(running, OPERATOR, copied())
+    moved = place.process(keys=(NEW, KEY))
+    deleted(moved, OPERATOR, copied("r2"))
+    assert running.log.verify().end == "sealed"
+    assert not running.log.is_cut()
+    assert restored(running, OPERATOR, running.begin_restore(OPERATOR, restoring(number)))
+    found = moved.log.verify()
+    assert (found.end, found.cut, found.sound) == ("there", [], True)
+
+
+def test_a_server_without_the_key_of_a_note_leaves_the_proof_that_its_line_was_cut_off(place: Place) -> None:
+    running = place.process()
+    number = deleted(running, OPERATOR, copied())
+    moved = place.process(keys=(NEW, KEY))
+    other = moved.begin(OPERATOR, deletion())
+    place.sql("DELETE FROM main.log WHERE id = (SELECT max(id) FROM main.log)")
+    place.sql(f"DELETE FROM main.deletions WHERE id = {other}")
+    running.note_export(OPERATOR, "everything", {"requests": 1})
+    with pytest.raises(StateUnusable, match="lacks lines"):
+        running.begin_restore(OPERATOR, restoring(number))
+    assert running.log.is_cut()
+    assert moved.log.verify().end == "gone"
 
 
 def test_an_end_that_cannot_be_noted_stops_no_deletion(

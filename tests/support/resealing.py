@@ -1,8 +1,11 @@
-"""Recovery copies as they would be at another time, or if an earlier version had made them."""
+"""Recovery copies and records as they would be at another time, or if an earlier version had made them."""
 
+import json
 from collections.abc import Callable, Sequence
 
+from reflexio_mcp.state import job_rows
 from reflexio_mcp.state.copies import COLUMNS, Row
+from reflexio_mcp.state.job_rows import JobRow, JobSeals
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.tables import Database
 
@@ -41,4 +44,25 @@ def reseal(
                     after.seen_until,
                     keys.seal(content, identity),
                     after.id,
+                )
+
+
+def reseal_jobs_in_earlier_form(database: Database, secrets: Sequence[bytes]) -> None:
+    """Seal the records of deletions and restores as the first versions did. Rows that do not open stay."""
+    with database.transaction() as transaction:
+        for values in transaction.execute(f"SELECT {job_rows.COLUMNS} FROM main.deletions"):
+            row = JobRow.of(values)
+            for secret in secrets:
+                keys = Keys(lambda secret=secret: [secret])
+                seals = JobSeals(keys)
+                try:
+                    target, asked, planned, *_ = seals.intended(row.identity, row.intention)
+                    receipt = seals.ended(row.identity, row.end).receipt if row.end else ""
+                except RowChanged:
+                    continue
+                transaction.execute(
+                    "UPDATE main.deletions SET intention = ?, receipt = ? WHERE id = ?",
+                    keys.seal(json.dumps([target, asked, planned]), f"intention {row.identity.code}"),
+                    keys.seal(receipt, f"receipt {row.identity.number}") if receipt else None,
+                    row.identity.number,
                 )

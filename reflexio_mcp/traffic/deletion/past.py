@@ -94,6 +94,8 @@ async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, run
         status = deletion.outcome
     elif running:
         status = "running"
+    elif deletion.damaged:
+        status = "unknown"
     else:
         status, gone = "unfinished", max(gone, await _gone(scope, deletion.planned))
     return PastDeletion(
@@ -124,10 +126,14 @@ async def last_logged(state: State, owner: Owner, *, since: float | None = None)
     return [logged for line in noted if (logged := _logged(line))]
 
 
-async def log_checked(state: State) -> Fact:
-    """Check the audit log. Raises `StateUnusable`."""
+async def log_checked(state: State) -> list[Fact]:
+    """Check the audit log, and the records of deletions. Raises `StateUnusable`."""
     found = await in_thread(state.log.verify)
-    return Fact(code=FactCode.LOG_SOUND if found.sound else FactCode.LOG_UNSOUND, number=found.lines)
+    code = FactCode.LOG_SOUND if found.has_all_lines else FactCode.LOG_UNSOUND
+    facts = [Fact(code=code, number=found.lines)]
+    if found.records:
+        facts.append(Fact(code=FactCode.RECORDS_CHANGED, number=len(found.records)))
+    return facts
 
 
 def _who(began: str) -> Who | None:
