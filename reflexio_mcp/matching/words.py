@@ -2,7 +2,8 @@
 
 `flight hotel OR "night train"` means both of the first two words, or the phrase. Order and case do not matter. A word
 of six letters or more may be inside a longer word; a longer word only begins with a shorter one, because short words
-are inside others by chance. In an id, a word counts if a part of the id begins with it.
+are inside others by chance. In an id, a word counts if a part of the id begins with it and the id's user has another
+name.
 """
 
 import functools
@@ -59,10 +60,15 @@ class Words:
             " and ".join(f"“{word}”" for word in alternative.values()) for alternative in self.alternatives
         )
 
-    def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
-        """Whether these texts and ids together contain all words of one alternative."""
+    def are_in(self, texts: Iterable[str], ids: Iterable[str] = (), owner: str = "") -> bool:
+        """Whether these texts and ids together contain all words of one alternative.
+
+        Args:
+            owner: the user whose ids they are.
+        """
         missing_terms = [set(alternative) for alternative in self.alternatives]
-        for found in chain((self.terms_in(id_, is_id=True) for id_ in ids), map(self.terms_in, texts)):
+        in_ids = (self.terms_in_id(id_, owner) for id_ in ids)
+        for found in chain(in_ids, map(self.terms_in, texts)):
             for terms in missing_terms:
                 terms.difference_update(found)
                 if not terms:
@@ -87,17 +93,27 @@ class Words:
             for alternative in self.alternatives
         )
 
-    def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
+    def terms_in(self, text: str) -> set[str]:
         folded = fold(text)
-        place_of = _place_in_id if is_id else _place_in_text
+        return {term for term in self._terms() if _place_in_text(folded, term) >= 0}
+
+    def terms_in_id(self, id_: str, owner: str) -> set[str]:
+        """Return the words in an id, without those in the name of the user whose id it is.
+
+        Such a word says whose request it is. Who looks for a name wants to know where somebody is mentioned.
+        """
+        folded, name = fold(id_), fold(owner)
         return {
-            term for alternative in self.alternatives for term in alternative if place_of(folded, term) >= 0
+            term for term in self._terms() if _place_in_id(folded, term) >= 0 and _place_in_id(name, term) < 0
         }
+
+    def _terms(self) -> Iterator[str]:
+        return chain.from_iterable(self.alternatives)
 
     def index_in(self, text: str) -> int | None:
         """Return the index of the first of these words in a text; `None` if the text spells them in another way."""
         lowered = text.lower()
-        found = [_place_in_text(lowered, term) for alternative in self.alternatives for term in alternative]
+        found = [_place_in_text(lowered, term) for term in self._terms()]
         return min((index for index in found if index >= 0), default=None)
 
 

@@ -67,6 +67,24 @@ async def test_words_find_who_is_mentioned_and_not_what_the_person_said() -> Non
 
 
 @pytest.mark.anyio
+async def test_a_persons_own_ids_are_no_mention_of_the_person() -> None:
+    said = [
+        request("jon-1", "Hello there.", user_id="jon", session_id="jon-chat"),
+        request("about-jon", "He called again.", user_id="ada", session_id="calls"),
+        request("jon-2", "Jon is what they call me.", user_id="jon", session_id="jon-chat"),
+    ]
+    async with store(*said) as client:
+        scope = Scope(client=client)
+        mentions = await list_requests(scope, TrafficFilter(contains="jon"), limit=20)
+        of_session = await list_requests(scope, TrafficFilter(contains="jon-chat"), limit=20)
+    assert {(row.request_id, row.matched) for row in mentions.requests} == {
+        ("jon-2", None),
+        ("about-jon", "request_id"),
+    }
+    assert {row.request_id for row in of_session.requests} == {"jon-1", "jon-2"}
+
+
+@pytest.mark.anyio
 async def test_a_session_of_several_users_says_how_many_requests_each_has() -> None:
     said = [request(f"r{number}", "Hello there.", user_id="ada" if number else "jon") for number in range(3)]
     async with store(*said) as client:

@@ -56,7 +56,7 @@ def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None
         if words.terms_in(text):
             return part, index
     for part, text in _ids(item):
-        if words.terms_in(text, is_id=True):
+        if words.terms_in_id(text, item.request.user_id):
             return part, None
     return None, None
 
@@ -206,7 +206,11 @@ class TrafficFilter:
         return [
             item
             for item in picked
-            if words.are_in((text for _, _, text in _texts(item)), (text for _, text in _ids(item)))
+            if words.are_in(
+                (text for _, _, text in _texts(item)),
+                (text for _, text in _ids(item)),
+                item.request.user_id,
+            )
         ]
 
     async def pick_in_thread(
