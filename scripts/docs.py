@@ -193,7 +193,7 @@ def limits() -> str:
         ("Publishes a minute (Reflexio's own limit)", f"{PUBLISHES_PER_MINUTE}", "PUBLISHES_PER_MINUTE"),
         ("Rows on one page of a list", f"{most_rows}", "limit"),
         ("Characters of one answer", f"{TEXT_CHARS:,}", "TEXT_CHARS"),
-        ("Characters of a page with `limit`", f"{PAGE_CHARS:,}", "PAGE_CHARS"),
+        ("Characters of a page with `limit`, or of places", f"{PAGE_CHARS:,}", "PAGE_CHARS"),
         ("Seconds of one audit call", f"{AUDIT_SECONDS:.0f}", "AUDIT_SECONDS"),
         ("Ids in one deletion", f"{MAX_DELETE_IDS:,}", "MAX_DELETE_IDS"),
         ("Items deleted in an hour", f"{default.delete_cap:,}", "REFLEXIO_MCP_DELETE_CAP"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from reflexio_mcp.render.blocks import Told, counted, lines, moment, row, sentence
+from reflexio_mcp.render.blocks import PAGE_FENCE_CHARS, Told, counted, lines, moment, row, sentence
 from reflexio_mcp.render.reading import learning_lines
 from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.audit import (
@@ -55,6 +55,7 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
             else "",
         ),
         cursor=audit.cursor,
+        chars=PAGE_FENCE_CHARS,
     )
 
 

@@ -85,6 +85,8 @@ class ReflexioClient:
         self._closed = False
         self.session_bytes: dict[str, int] = {}
         """What a session weighed in the last page of a user, for the size of the next page over HTTP."""
+        self.learned_from: set[tuple[str, int]] = set()
+        """Requests that the service has learned from, by id and time: it need not be asked again."""
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,7 +13,10 @@ TEXT_CHARS: Final = 9_000
 STRUCTURED_CHARS: Final = 12_000
 
 PAGE_CHARS: Final = 30_000
-"""Limit of both forms of a page for which the caller named a number of rows. Clients cut longer answers."""
+"""Limit of both forms of a list of places, and of a page for which the caller named a number of rows.
+
+Clients cut longer answers.
+"""
 
 SHORT_PAGE_ROWS: Final = 20
 """Rows of a page for which the caller named no number."""

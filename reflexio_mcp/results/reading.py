@@ -14,6 +14,7 @@ from reflexio_mcp.results.facts import Fact, FactCode, Result
 
 __all__ = [
     "MOST_NAMES",
+    "NOT_APPLICABLE",
     "UNREADABLE_SHOWN",
     "ChangeKind",
     "ChangeRow",

@@ -11,6 +11,7 @@ from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.render.audit import audit_text
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.errors import RateLimited
 from reflexio_mcp.rest.models import Interaction, LearningStatus, PublishBody
 from reflexio_mcp.results.answer_size import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.results.audit import Call
@@ -58,16 +59,23 @@ async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> No
     assert text.index("show: list_requests") < text.index("then: delete_requests")
 
 
-async def test_places_are_shown_as_examples_unless_they_have_words_of_their_own() -> None:
-    tests = [request(f"t{number}", f"one more thing, {number}", source="ci-test") for number in range(5)]
-    secrets = [request(f"r{number}", f"the token is {GITHUB_TOKEN[:-1]}{number}") for number in range(5)]
+async def test_every_place_is_shown_and_those_that_only_say_where_give_way_to_those_with_words() -> None:
+    tests = [
+        request(f"t{number}{'x' * 80}", f"one more thing, {number}", source="ci-test") for number in range(40)
+    ]
+    secrets = [request(f"r{number}", f"the token is {GITHUB_TOKEN[:-1]}{number}") for number in range(9)]
+    async with store(*tests[:9], *secrets) as client:
+        few = await audit(client)
     async with store(*tests, *secrets) as client:
-        result = await audit(client)
-    shown = {row.finding: (row.count, len(row.places)) for row in result.findings}
-    assert shown["test-traffic"] == (5, run.EXAMPLES)
-    assert shown["probable-secret"] == (5, 5)
+        many = await audit(client)
+    shown_of_few = {row.finding: (row.count, len(row.places)) for row in few.findings}
+    assert shown_of_few["test-traffic"] == shown_of_few["probable-secret"] == (9, 9)
+    shown = {row.finding: (row.count, len(row.places)) for row in many.findings}
+    assert shown["test-traffic"] == (40, 20)
+    assert shown["probable-secret"] == (9, 9)
     assert (
-        "test-traffic, 5 requests (test word in the source 5); 3 shown" in audit_text(result, EVERYTHING).text
+        "test-traffic, 40 requests (test word in the source 40); 20 shown"
+        in audit_text(many, EVERYTHING).text
     )
 
 
@@ -227,6 +235,57 @@ async def test_all_requests_that_wait_are_named_however_many_came_later(
     assert waiting
     assert waiting.count == 70 + 10
     assert "jon-2" not in questions  # older than one that is learned
+
+
+async def test_calls_of_two_minutes_name_what_waits_of_more_users_than_the_service_answers_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The service answers 120 questions, then none until the next minute."""
+    answered: list[str] = []
+
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        if len(answered) == 120:
+            raise RateLimited
+        answered.append(request_id)
+        return LearningStatus(status="pending" if request_id.startswith("waits") else "done")
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    items = [request("waits", "first", user_id="a", session_id="a")]
+    items += [
+        request(f"r{number}", "hello", user_id=f"u{number}", session_id=f"s{number}") for number in range(150)
+    ]
+    async with store(*items) as client:
+        first = await audit(client, learns=True)
+        assert not found(first, "learning-waiting")
+        [unknown] = [row for row in first.not_looked_for if "learning-waiting" in row.findings]
+        assert unknown.because == Fact(code=FactCode.NOT_ANSWERED, number=31)
+        answered.clear()
+        second = await audit(client, learns=True)
+    waiting = found(second, "learning-waiting")
+    assert waiting
+    assert [place.request_id for place in waiting.places] == ["waits"]
+    assert not [row for row in second.not_looked_for if "learning-waiting" in row.findings]
+
+
+async def test_a_request_that_nothing_can_be_learned_from_says_nothing_of_those_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        if request_id.startswith("waits"):
+            return LearningStatus(status="pending")
+        return LearningStatus(status="done", reason="not_applicable")
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    nothing = [request(f"r{number}", f"number {number}") for number in range(70)]
+    async with store(request("waits", "first"), *nothing) as client:
+        result = await audit(client, learns=True)
+    waiting = found(result, "learning-waiting")
+    assert waiting
+    assert [place.request_id for place in waiting.places] == ["waits"]
 
 
 async def test_a_store_that_does_not_learn_has_no_requests_that_wait() -> None:

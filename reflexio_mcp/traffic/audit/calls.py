@@ -56,7 +56,7 @@ def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whol
     Args:
         whole: everything that `wanted` selects was looked at.
     """
-    if whole and run.unmixed and run.source:
+    if whole and run.unmixed:
         first, last = run.requests[0].created_at, run.requests[-1].created_at
         alone = replace(wanted, source=run.source, start_time=first, end_time=last)
         return _call(offer, "delete_requests", _arguments(alone, offer))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from reflexio_mcp.results.answer_size import STRUCTURED_CHARS, TEXT_CHARS, Room
+from reflexio_mcp.results.answer_size import PAGE_CHARS, Room
 from reflexio_mcp.results.audit import AuditResult, FindingRow, NotLooked, Place
 from reflexio_mcp.results.base import NOTICE, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
@@ -166,7 +166,7 @@ def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
 
 
 def _places(scope: Scope, gathered: _Ranked, shown_before: int) -> list[Place]:
-    room = Room(TEXT_CHARS - WORDS_CHARS, STRUCTURED_CHARS - WORDS_CHARS)
+    room = Room(PAGE_CHARS - WORDS_CHARS, PAGE_CHARS - WORDS_CHARS)
     places: list[Place] = []
     for number, finding in enumerate(gathered.page, shown_before + 1):
         place = run.place_of(finding, masked=scope.masked, kinds=gathered.kinds)

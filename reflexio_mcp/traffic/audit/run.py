@@ -77,8 +77,7 @@ PLACES: Final = (50, 20, 10, 5, 3, 1, 0)
 """Places that an audit shows of each finding: as many as have room."""
 
 EXAMPLES: Final = 3
-"""Places that an audit shows of a finding whose places have no text, points or copy: more of them say no more, and its
-call shows the rest."""
+"""Places that are left of a finding whose places have no text, points or copy, before the lists of others are cut."""
 
 WORDS_CHARS: Final = 4_000
 """Space that the structured form reserves for our own sentences."""
@@ -333,8 +332,6 @@ async def _finding_rows(
         ]
         row = finding_row(name, gathered, places, gathered.ids, look, offer, learns=scope.learns)
         more: dict[str, object] = {}
-        if row.show and not any(place.around or place.points or place.repeats for place in places):
-            more["places"] = places[:EXAMPLES]
         if name == "learning-waiting":
             more["act"] = _call_to_finish(gathered, offer)
         # The call of a run would also delete what was judged to be no problem.
@@ -404,12 +401,11 @@ def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[Fact]
 
 
 def _cut_to_fit(result: AuditResult) -> AuditResult:
-    """Leave out places of all findings until an answer has room, and then the last findings."""
-    for places in PLACES:
-        rows = [
-            row.model_copy(update={"places": row.places[:places], "learnings": row.learnings[:places]})
-            for row in result.findings
-        ]
+    """Leave out places until an answer has room, first of findings whose places say no more, and then findings."""
+    shorter_lists = [(bare, PLACES[0]) for bare in PLACES if bare >= EXAMPLES]
+    shorter_lists += [(min(EXAMPLES, places), places) for places in PLACES[1:]]
+    for bare, telling in shorter_lists:
+        rows = [_with_places(row, telling if _says_more(row) else bare) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
         if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS:
             return smaller
@@ -421,6 +417,15 @@ def _cut_to_fit(result: AuditResult) -> AuditResult:
             update={"findings": result.findings[:kept], "findings_left_out": result.findings_left_out + 1}
         )
     return result
+
+
+def _with_places(row: FindingRow, most: int) -> FindingRow:
+    return row.model_copy(update={"places": row.places[:most], "learnings": row.learnings[:most]})
+
+
+def _says_more(row: FindingRow) -> bool:
+    """Whether its places say more than where they are, or nothing else shows them."""
+    return not row.show or any(place.around or place.points or place.repeats for place in row.places)
 
 
 async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: Progress) -> bool:

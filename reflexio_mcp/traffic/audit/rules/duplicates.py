@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class DuplicateRun:
         source: may be empty.
         requests: the duplicates, the oldest first.
         stay: the requests that they repeat.
-        unmixed: nothing else of the source was stored in their time, so a filter selects them alone.
+        unmixed: nothing else of the source, or without a source nothing else at all, was stored in their time, so a
+            filter selects them alone.
     """
 
     source: str
@@ -158,12 +160,24 @@ def _runs(
     runs: list[DuplicateRun] = []
     for source, pairs in by_source.items():
         pairs.sort(key=lambda pair: pair[0].created_at)
+        others = sorted(stay_times.get(source, ()) if source else _times_beside(by_source, stay_times))
         for run in _without_pause(pairs):
             requests = [request for request, _ in run]
             first, last = requests[0].created_at, requests[-1].created_at
-            is_mixed = any(first <= time <= last for time in stay_times.get(source, ()))
-            runs.append(DuplicateRun(source, requests, [stays for _, stays in run], unmixed=not is_mixed))
+            unmixed = bisect_left(others, first) == bisect_right(others, last)
+            runs.append(DuplicateRun(source, requests, [stays for _, stays in run], unmixed))
     return sorted((run for run in runs if len(run.requests) >= RUN), key=lambda run: -len(run.requests))
+
+
+def _times_beside(
+    by_source: Mapping[str, Sequence[tuple[StoredRequest, StoredRequest]]],
+    stay_times: Mapping[str, Sequence[int]],
+) -> Iterator[int]:
+    """Yield the times of everything but the duplicates without a source: no filter selects requests without one."""
+    yield from itertools.chain.from_iterable(stay_times.values())
+    for source, pairs in by_source.items():
+        if source:
+            yield from (request.created_at for request, _ in pairs)
 
 
 def _without_pause(

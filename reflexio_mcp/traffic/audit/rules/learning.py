@@ -10,6 +10,7 @@ import anyio
 from reflexio_mcp.rest.errors import NotFound, ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.reading import NOT_APPLICABLE
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule
 from reflexio_mcp.traffic.content import order_of
 from reflexio_mcp.traffic.scope import Scope
@@ -19,7 +20,13 @@ ASKED: Final = 60
 """Number of newest requests that the service is always asked about; it answers 120 questions a minute."""
 
 ASKED_OF_USER: Final = 120
-USERS_ASKED: Final = 120
+
+USERS_NOTED: Final = 10_000
+MOST_NOTED: Final = 14_400
+"""Maximum number of requests that are noted, besides the newest of each user."""
+
+MOST_KNOWN: Final = 50_000
+"""Requests that are learned from of which that is remembered."""
 
 SECONDS: Final = 15.0
 
@@ -86,10 +93,10 @@ class Stream:
     newest: list[Ordered] = field(default_factory=list[Ordered])
     noted: int = 0
 
-    def note(self, item: RequestWithInteractions) -> None:
+    def note(self, item: RequestWithInteractions, *, grows: bool) -> None:
         self.noted += 1
         entry = Ordered(order_of(item), item.request)
-        if len(self.newest) < ASKED_OF_USER:
+        if grows:
             heapq.heappush(self.newest, entry)
         else:
             heapq.heappushpop(self.newest, entry)
@@ -100,7 +107,8 @@ class LearningChecks:
     """Asks the service how far it has learned.
 
     It is asked about the newest requests of all, and then about each user's, from the newest back to one that is
-    learned from. Reflexio learns from a user's requests in the order of their arrival, so no older one waits.
+    learned from. Reflexio learns from a user's requests in the order of their arrival, so no older one waits. What is
+    learned from is remembered, so that a later call asks about others where the limit of questions ended this one.
     """
 
     findings: list[Finding] = field(default_factory=list[Finding])
@@ -108,6 +116,7 @@ class LearningChecks:
     """Whether there are more requests than the newest that are asked about whatever came after them."""
 
     _streams: dict[str, Stream] = field(default_factory=dict[str, Stream])
+    _noted: int = 0
     _not_noted: int = 0
     _answers: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -115,10 +124,15 @@ class LearningChecks:
         if item.request.evaluation_only:
             return
         user = item.request.user_id
-        if user not in self._streams and len(self._streams) == USERS_ASKED:
+        if user not in self._streams and len(self._streams) == USERS_NOTED:
             self._not_noted += 1
             return
-        self._streams.setdefault(user, Stream()).note(item)
+        stream = self._streams.setdefault(user, Stream())
+        has_room = self._noted < MOST_NOTED and len(stream.newest) < ASKED_OF_USER
+        grows = has_room or not stream.newest
+        if grows:
+            self._noted += 1
+        stream.note(item, grows=grows)
 
     async def ask(self, scope: Scope) -> Fact | None:
         """Ask within `SECONDS`. Return why requests that wait may be missing; `None` if all are known."""
@@ -151,12 +165,21 @@ class LearningChecks:
         return Fact(code=FactCode.NOT_ANSWERED, number=left) if left else None
 
     async def _ask_about(self, scope: Scope, request: StoredRequest) -> None:
+        known, stored = scope.client.learned_from, (request.request_id, request.created_at)
+        if stored in known:
+            self._answers[request.request_id] = "done"
+            return
         try:
             state = await scope.client.learning_status(request.request_id)
         except NotFound:
             self._answers[request.request_id] = "deleted"
             return
+        if state.reason == NOT_APPLICABLE:  # says nothing of older requests
+            self._answers[request.request_id] = NOT_APPLICABLE
+            return
         self._answers[request.request_id] = state.status
+        if state.status == "done" and len(known) < MOST_KNOWN:
+            known.add(stored)
         if state.status == "failed":
             self.findings.append(Finding("learning-failed", request, state.reason or ""))
         elif state.status in ("pending", "deferred"):
