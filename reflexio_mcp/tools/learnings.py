@@ -21,7 +21,7 @@ from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
 from reflexio_mcp.tools.delete import finish_deletion
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.shared_rules import Rules
-from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
+from reflexio_mcp.traffic.deletion.targets import Correction, Learnings, check_judged
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.listing_changes import list_changes
@@ -112,6 +112,7 @@ async def prepare_learnings(
     scope = scope_of(call)
     ids = tuple(learning_ids or ())
     selection = replace(asked, learning_ids=ids)
+    check_judged(selection.wanted)
     named = ids or selection.request_id or selection.words or selection.wanted.names_something
     # The scope's user is not the caller's choice, so naming it narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):

@@ -91,6 +91,37 @@ async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: 
     assert await world.ids() == {"r1", "r2"}
 
 
+async def test_what_came_from_test_traffic_alone_is_deleted_by_the_finding(world: World) -> None:
+    await world.put("real", text="I live in Lisbon")
+    await world.put("trial", text="I like tea", session="t", source="staging")
+    await world.learn("lisbon", "real", "trial", content="Lives in Lisbon", quote="I live in Lisbon")
+    await world.learn(7, "real", "trial", content="Tea in Lisbon", quote="I live in Lisbon\n\nI like tea")
+    await world.learn("tea", "trial", content="Likes tea", quote="I like tea")
+    asked: dict[str, Any] = {"finding": "test-traffic", "everything": True}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_learnings", **asked)
+        await caller.receipt("delete_learnings", **asked, confirm=plan["confirm"])
+    assert plan["selected"] == {"learnings": 1}
+    cases = {row["learning_id"]: (row["case"], row.get("quoted_in")) for row in plan["learnings"]}
+    assert cases == {
+        "profile:tea": ("only", None),
+        "user_playbook:7": ("partly", ["real"]),
+        "profile:lisbon": ("window", ["real"]),
+    }
+    assert left(world) == {"lisbon", 7}
+
+
+@pytest.mark.parametrize("finding", ["possible-secret", "possible-prompt-injection"])
+async def test_learnings_of_what_has_to_be_judged_are_not_deleted_by_the_finding(
+    world: World, finding: str
+) -> None:
+    await two(world)
+    async with world.connect(CONFIRM="off") as caller:
+        said = await caller.refused("delete_learnings", finding=finding, everything=True)
+    assert "Judge each, and name what goes by its ids; nothing was deleted." in said
+    assert left(world) == {"p", 7, "q"}
+
+
 async def test_ids_and_words_together_are_refused_because_they_would_not_mean_the_same(world: World) -> None:
     await two(world)
     async with world.connect(CONFIRM="off") as caller:

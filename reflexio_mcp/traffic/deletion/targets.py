@@ -46,7 +46,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 
-__all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target"]
+__all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target", "check_judged"]
 
 EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
@@ -64,13 +64,19 @@ TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
 JUDGE_FIRST: Final = (
-    "cannot select what is deleted here: it is only possible. Judge each, and name the requests that go by their ids; "
-    "nothing was deleted."
+    "cannot select what is deleted here: it is only possible. Judge each, and name what goes by its ids; nothing was "
+    "deleted."
 )
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
 )
 _NO_SOURCES: Final = Sources(frozenset(), frozenset())
+
+
+def check_judged(wanted: TrafficFilter) -> None:
+    """Refuse a filter with a finding that somebody has to judge, request by request."""
+    if wanted.finding and (judgement := judgement_of(wanted.finding)):
+        raise InvalidInput("finding", JUDGE_FIRST, advice=Fact(code=judgement))
 
 
 def covered(text: str) -> str:
@@ -309,8 +315,7 @@ class Filtered(Target):
         Raises:
             InvalidInput: the filter names a finding that somebody has to judge, request by request.
         """
-        if wanted.finding and (judgement := judgement_of(wanted.finding)):
-            raise InvalidInput("finding", JUDGE_FIRST, advice=Fact(code=judgement))
+        check_judged(wanted)
         if all_of_user and scope.learns and wanted.user_id and not wanted.narrows:
             return User(wanted)
         whole_user = bool(wanted.user_id) and not wanted.narrows and not scope.learns
