@@ -103,9 +103,9 @@ async def list_places(
     await in_heavy_thread(scope.owner, look.finish)
     doubts = [looking.left_out for looking in rules if looking.left_out]
     if rule.asked:
-        if doubt := await look.learning.ask(scope):
+        if doubt := await look.status_checks.ask(scope):
             doubts.append(doubt)
-        look.add(look.learning.findings)
+        look.add(look.status_checks.findings)
     rows: list[FindingRow] = []
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):

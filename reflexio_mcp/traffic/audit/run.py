@@ -27,7 +27,6 @@ from reflexio_mcp.results.base import NOTICE, at, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import LearningRow, as_name
-from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import (
     Offer,
     call_for_learnings,
@@ -40,13 +39,14 @@ from reflexio_mcp.traffic.audit.rules import (
     ASKED,
     FINDINGS,
     RULES,
-    LearningChecks,
+    StatusChecks,
     judgement_of,
     rule_of,
     severity_of,
 )
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
+from reflexio_mcp.traffic.audit.stored_learnings import StoredLearningChecks
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.select import as_learned
@@ -135,8 +135,8 @@ class Pass:
         make_gathered: makes what is kept of a finding.
         judged: what people judged to be no problem.
         no_problem: what of that was found: the ids of requests, by finding.
-        learning: what the service says of learning from the requests: it waits or has failed.
-        learned: what the learnings themselves show: they are orphaned or old.
+        status_checks: what the service says of learning from the requests: it waits or has failed.
+        stored_learnings: what the learnings themselves show: they are orphaned or old.
         last: the session that was looked at last.
     """
 
@@ -156,8 +156,8 @@ class Pass:
     found: dict[str, Gathered] = field(default_factory=dict[str, Gathered])
     judged: NoProblem = field(default_factory=NoProblem)
     no_problem: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    learning: LearningChecks = field(default_factory=LearningChecks)
-    learned: LearnedChecks = field(default_factory=LearnedChecks)
+    status_checks: StatusChecks = field(default_factory=StatusChecks)
+    stored_learnings: StoredLearningChecks = field(default_factory=StoredLearningChecks)
     last: SessionPart | None = None
 
     def look_at(self, parts: Sequence[SessionPart]) -> int:
@@ -168,8 +168,8 @@ class Pass:
                 self.sessions += 1
                 for item in items:
                     self._count(item.request, len(item.interactions))
-                    self.learning.note(item)
-                    self.learned.note(item)
+                    self.status_checks.note(item)
+                    self.stored_learnings.note(item)
                 session = Session(part.session_id, items)
                 for rule in self.rules:
                     self.add(rule.look(session))
@@ -338,7 +338,7 @@ async def _finding_rows(
         if name == Duplicate.name and name not in look.no_problem:
             more["runs"] = runs_of(rules, look.wanted, offer, whole=whole)
         rows.append(row.model_copy(update=more))
-    return rows + await _learning_rows(scope, look.learned, offer)
+    return rows + await _learning_rows(scope, look.stored_learnings, offer)
 
 
 def _what_rules_say(look: Pass, rows: Sequence[FindingRow], skipped: Skipped) -> list[Fact]:
@@ -468,18 +468,18 @@ async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, saw_ev
             "stale-learning",
         )
         return
-    if reason := await look.learning.ask(scope):
+    if reason := await look.status_checks.ask(scope):
         skipped.add(reason, "learning-failed", "learning-waiting")
-    elif look.learning.more:
+    elif look.status_checks.more:
         skipped.add(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed")
-    look.add(look.learning.findings)
+    look.add(look.status_checks.findings)
     whose = look.wanted.user_id or scope.user_id
     if not saw_everything:
         skipped.add(PART_LEFT_OUT, "orphaned-learning")
     elif not whose:
         skipped.add(Fact(code=FactCode.ONLY_STORED_USERS), "learnings of other users")
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
-    if reason := await look.learned.read(scope, users, now, whole=saw_everything):
+    if reason := await look.stored_learnings.read(scope, users, now, whole=saw_everything):
         if saw_everything:  # otherwise it was added above
             skipped.add(reason, "orphaned-learning")
         skipped.add(reason, "stale-learning")
@@ -570,10 +570,10 @@ def place_of(finding: Finding, *, masked: bool, kinds: Collection[str]) -> Place
     )
 
 
-async def _learning_rows(scope: Scope, learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
+async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offer) -> list[FindingRow]:
     """Count all learnings, but name those of the user who has most: a call deletes only one user's learnings."""
     rows: list[FindingRow] = []
-    for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
+    for name, found in (("orphaned-learning", checks.orphaned), ("stale-learning", checks.stale)):
         if found:
             rule, users = rule_of(name), Counter(learning.user_id for learning in found)
             [(owner, _)] = users.most_common(1)
@@ -594,7 +594,7 @@ async def _learning_rows(scope: Scope, learned: LearnedChecks, offer: Offer) -> 
                         Place(user_id=shown_id(learning.user_id), learning_id=shown_id(learning.learning_id))
                         for learning in mine[:NAMES]
                     ],
-                    learnings=await _with_evidence(scope, owner, mine[:NAMES], learned.read_of(owner)),
+                    learnings=await _with_evidence(scope, owner, mine[:NAMES], checks.read_of(owner)),
                     show=show if "list_learnings" in offered else None,
                     act=act if "delete_learnings" in offered else None,
                 )

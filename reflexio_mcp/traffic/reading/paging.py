@@ -26,7 +26,7 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.reading import UnreadablePart
-from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, LearningChecks
+from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, StatusChecks
 from reflexio_mcp.traffic.content import order_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
@@ -332,7 +332,7 @@ class SessionPager:
         Raises:
             InvalidInput: it is not known for all of them.
         """
-        checks, wanted = LearningChecks(), replace(self._filter, finding="")
+        checks, wanted = StatusChecks(), replace(self._filter, finding="")
         async with aclosing(SessionPager(self._scope, wanted).parts()) as parts:
             async for part in parts:
                 for item in part.requests:

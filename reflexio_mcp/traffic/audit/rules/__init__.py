@@ -21,11 +21,11 @@ from reflexio_mcp.traffic.audit.rules.habits import (
 )
 from reflexio_mcp.traffic.audit.rules.learning import (
     ASKED,
-    LearningChecks,
     LearningFailed,
     LearningWaiting,
     OrphanedLearning,
     StaleLearning,
+    StatusChecks,
 )
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "RULES",
     "WHOLE_SESSIONS",
     "Finding",
-    "LearningChecks",
+    "StatusChecks",
     "findings_in",
     "judgement_of",
     "offers_deletion",

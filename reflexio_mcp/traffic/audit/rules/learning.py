@@ -103,7 +103,7 @@ class Stream:
 
 
 @dataclass
-class LearningChecks:
+class StatusChecks:
     """Asks the service how far it has learned.
 
     It is asked about the newest requests of all, and then about each user's, from the newest back to one that is
@@ -113,7 +113,7 @@ class LearningChecks:
 
     findings: list[Finding] = field(default_factory=list[Finding])
     more: bool = False
-    """Whether there are more requests than the newest that are asked about whatever came after them."""
+    """Whether some requests are not among the newest `ASKED`, which are asked about in any case."""
 
     _streams: dict[str, Stream] = field(default_factory=dict[str, Stream])
     _noted: int = 0

@@ -27,7 +27,7 @@ YEAR: Final = 365 * 86_400
 
 
 @dataclass
-class LearnedChecks:
+class StoredLearningChecks:
     """Finds learnings of which nothing is stored that taught them, or that did not change for a year."""
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
