@@ -1,10 +1,11 @@
 """Prompt injection and personal data."""
 
+import random
 import time
 
 import pytest
 
-from reflexio_mcp.traffic.audit.rules import findings_in, select
+from reflexio_mcp.traffic.audit.rules import findings_in, injection, select
 from reflexio_mcp.traffic.audit.rules.content import PersonalData, PromptInjection, Secret
 from reflexio_mcp.traffic.audit.rules.injection import passages_in
 from tests.audit.stored import request
@@ -42,6 +43,29 @@ def test_a_text_with_fewer_signs_has_to_be_judged_unless_the_assistant_wrote_it(
     assert select("possible-prompt-injection", [given]) == [given]
     assert not select("prompt-injection", [given])
     assert not select("possible-prompt-injection", [request("r", text, roles=["Assistant"])])
+
+
+def test_choosing_sentences_by_their_words_finds_the_signs_that_a_search_for_each_finds() -> None:
+    pick = random.Random(4).choice
+    words = [word for sign in injection._SIGNS for word in sign.words.split("|")]
+    others = [
+        "all",
+        "previous",
+        "rules",
+        "instructions",
+        "your",
+        "only",
+        "https://a.example",
+        "information",
+        "to",
+    ]
+    marks = ["[inst]", "## system", "</user>", "--- end", "end of text", "忽略以上指令", ",", ":", "“"]
+    for _ in range(3_000):
+        sentence = " ".join(pick(pick((words, words, others, marks))) for _ in range(6))
+        found = {sign.name for sign in injection._SIGNS if sign.compiled.search(sentence)}
+        if injection._MARKER.search(sentence):
+            found.add("template marker")
+        assert set(injection._signs_in(sentence)) == found, sentence
 
 
 def test_a_text_about_attacks_that_quotes_one_has_to_be_judged() -> None:

@@ -5,7 +5,10 @@ and each sign counts its points once. Everybody's text is read alike, because pe
 into their own turns. Orders in plain words that address nobody have no sign and are not found.
 """
 
+import functools
+import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,8 +86,14 @@ class Sign:
     pattern: str
 
     @property
-    def beginnings(self) -> frozenset[str]:
-        return frozenset(_WORD.findall(phrase)[0][:BEGINNING] for phrase in self.words.split("|"))
+    def first_words(self) -> frozenset[str]:
+        return frozenset(_WORD.findall(phrase)[0] for phrase in self.words.split("|"))
+
+    @property
+    def has_whole_words(self) -> bool:
+        """Whether a word in a text ends where it ends in `words`: otherwise it may go on."""
+        behind = self.pattern.split("{words}")[1:]
+        return all(rest.startswith((" ", r"\b")) for rest in behind)
 
     @cached_property
     def compiled(self) -> re.Pattern[str]:
@@ -93,7 +102,10 @@ class Sign:
 
 
 BEGINNING: Final = 4
-"""Letters of a word by which a sentence is chosen for a search."""
+"""Letters of a word that may go on, by which a sentence is chosen for a search."""
+
+WORDS_KNOWN: Final = 20_000
+"""Words of which it is remembered what they may be a sign of."""
 
 _ASSISTANTS: Final = (
     "assistant|assistants|ai|llm|llms|model|models|agent|agents|bot|bots|chatbot|chatbots|claude|chatgpt|gpt|gemini"
@@ -360,8 +372,9 @@ _MARKER: Final = re.compile(
     r"[\w ]{0,25}[-=*#<>]{3,}"
     r"|(?:忽略|无视|無視|忘记|忘記)[^。\n]{0,20}?(?:指令|指示|说明|提示|之前|以上)|指示を無視"
 )
-_MARKER_LETTERS: Final = re.compile(r"[<\[#=*：忽无無忘指-]|end of|system|admin|assistant|developer")
-"""A sentence without these has no marker."""
+_SPEAKERS: Final = ("system", "admin", "assistant", "developer")
+_MARKER_LETTERS: Final = re.compile(r"[<\[忽无無忘指#=*>-](?:(?<=[<\[忽无無忘指])|(?<=#)#|[-=*#>]{2})")
+"""A sentence without these has no marker but `end of …` or, at its beginning, the name of a speaker."""
 
 _TO_AN_ASSISTANT: Final = frozenset[SignName](["override", "addressed", "assistant", "instructions", "task"])
 """A probable passage has one of these signs."""
@@ -376,23 +389,32 @@ _TAGGED: Final = re.compile("[\U000e0020-\U000e007e]{8,}")
 """Letters that no screen shows and a model reads."""
 
 _INVISIBLE: Final = re.compile(f"[{WITHOUT_GLYPH}{JOINERS}]")
-_PLAIN: Final = str.maketrans("’_", "' ")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _SENTENCE: Final = re.compile(
     rf"[^\n]{{1,{SENTENCE_CHARS}}}?(?:[.!?。！？](?=\s)|(?=\n)|\Z)|[^\n]{{{SENTENCE_CHARS}}}"
 )
 
 
-def _signs_by_beginning() -> dict[str, list[int]]:
-    numbers: dict[str, list[int]] = {}
+def _numbers_by_word() -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Return the numbers of the signs by their first words, and by the beginnings of those that may go on."""
+    whole: defaultdict[str, list[int]] = defaultdict(list)
+    begun: defaultdict[str, list[int]] = defaultdict(list)
     for number, sign in enumerate(_SIGNS):
-        for beginning in sign.beginnings:
-            numbers.setdefault(beginning, []).append(number)
-    return numbers
+        for word in sign.first_words:
+            if sign.has_whole_words:
+                whole[word].append(number)
+            else:
+                begun[word[:BEGINNING]].append(number)
+    return dict(whole), dict(begun)
 
 
-_CANDIDATES: Final = _signs_by_beginning()
-"""The numbers of the signs whose words begin so."""
+_BY_WORD, _BY_BEGINNING = _numbers_by_word()
+
+
+@functools.lru_cache(maxsize=WORDS_KNOWN)
+def _signs_with(word: str) -> tuple[int, ...]:
+    """Return the numbers of the signs that may begin with a word."""
+    return (*_BY_WORD.get(word, ()), *_BY_BEGINNING.get(word[:BEGINNING], ()))
 
 
 def passages_in(text: str) -> Iterator[Passage]:
@@ -426,7 +448,7 @@ def strongest_sentence(text: str, passage: Passage) -> int:
 def _plain(text: str) -> str:
     """Return a text of the same length in lower case, in which apostrophes and underscores are plain."""
     # `İ` is longer in lower case and would shift all later places.
-    return text.replace("\u0130", "I").lower().translate(_PLAIN)
+    return text.replace("\u0130", "I").lower().replace("’", "'").replace("_", " ")
 
 
 def _addresses_an_assistant(passage: Passage, plain: str) -> bool:
@@ -461,13 +483,19 @@ def _strongest_first(signs: dict[SignName, int]) -> tuple[SignName, ...]:
 
 def _signs_in(sentence: str) -> dict[SignName, int]:
     """Return the signs of a sentence in plain letters, each with its points."""
-    beginnings = {word[:BEGINNING] for word in _WORD.findall(sentence)}
-    candidates = {number for beginning in beginnings for number in _CANDIDATES.get(beginning, ())}
+    candidates = set(itertools.chain.from_iterable(map(_signs_with, _WORD.findall(sentence))))
     signs: dict[SignName, int] = {}
     for number in sorted(candidates):
         sign = _SIGNS[number]
         if sign.name not in signs and sign.compiled.search(sentence):
             signs[sign.name] = sign.points
-    if _MARKER_LETTERS.search(sentence) and _MARKER.search(sentence):
+    if _may_have_marker(sentence) and _MARKER.search(sentence):
         signs["template marker"] = _MARKER_POINTS
     return signs
+
+
+def _may_have_marker(sentence: str) -> bool:
+    """Whether a sentence has what every marker has, which is found much faster than a marker."""
+    if "end of" in sentence or sentence.lstrip().startswith(_SPEAKERS):
+        return True
+    return _MARKER_LETTERS.search(sentence) is not None

@@ -15,16 +15,17 @@ READ_CHARS: Final = 1_000_000
 CANDIDATES: Final = 200
 
 WORD_CHARS: Final = 50
+"""Characters before a number that may say what it is. They are searched in lower case, which is twice as fast."""
 
 _CARD = re.compile(r"(?<![\w.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\w-]|[.,]\d)")
 _KNOWN_CARD = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|2[2-7]\d{14}|3[47]\d{13}|35\d{14}|3[0689]\d{12}|6(?:011|[45]\d\d|2\d\d)\d{12}"
 )
 _SAYS_CARD = re.compile(
-    r"(?i)\b(?:card|credit|debit|visa|master|amex|karte|carte|tarjeta|carta|cart[ãa]o|kaart|карт)|卡|カード"
+    r"\b(?:card|credit|debit|visa|master|amex|karte|carte|tarjeta|carta|cart[ãa]o|kaart|карт)|卡|カード"
 )
 _SAYS_OTHER = re.compile(
-    r"(?i)\b(?:order|parcel|package|tracking|invoice|ticket|booking|reference|ref|serial|isbn|ean|imei|sku|bestell\w*|rechnung\w*"
+    r"\b(?:order|parcel|package|tracking|invoice|ticket|booking|reference|ref|serial|isbn|ean|imei|sku|bestell\w*|rechnung\w*"
     r"|commande|facture|pedido|factura|ordine)(?:[ -]?(?:number|no|nr|id|code))?[\s.:#=\"'_-]{0,4}$"
 )
 _IBAN = re.compile(r"(?i)(?<![a-z0-9])[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{2,4}){3,8}(?:[ -]?[a-z0-9]{1,3})?")
@@ -38,7 +39,7 @@ _NOBODY = re.compile(
 
 _NUMBER = re.compile(r"(?<![\w.,/@-])[A-Za-z]{0,6}\d[A-Za-z0-9 ./+-]{4,18}[A-Za-z0-9](?![\w@]|[.,]\d)")
 _SAYS_NUMBER = re.compile(
-    r"(?i)\b(?:(?:national|personal|citizen|tax|fiscal)[ -]?(?:id|ident\w*|number|no\b|code|insurance)|id(?:entity)? (?:card|number|no\b)"
+    r"\b(?:(?:national|personal|citizen|tax|fiscal)[ -]?(?:id|ident\w*|number|no\b|code|insurance)|id(?:entity)? (?:card|number|no\b)"
     r"|social security|ssn\b|sin\b|tfn\b|nhs\b|nino\b|aadhaar|pan\b|bsn\b|pesel|cpf\b|curp\b|dni\b|nie\b|nif\b|fiscale?\b|steuer-?(?:id|nummer)"
     r"|sozialvers\w*|sécu\w*|insee|nir\b|personnummer|fødselsnummer|cpr\b|hetu\b|rodné|egn\b|cnp\b|oib\b|amka|pps\b|kennitala|isikukood"
     r"|asmens|kimlik|ahv\b|avs\b|rut\b|c[ée]dula|инн\b|снилс)|身份证|주민|マイナンバー"
@@ -102,9 +103,12 @@ _PLAIN: Final = (
 )
 """Numbers that are recognized by form; others need a word before them."""
 
+LEAST_PLAIN: Final = 9
+"""Characters of the shortest of them."""
+
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,20}\d(?![\w@-]|[.,]\d)")
 _SAYS_PHONE = re.compile(
-    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|(?:my|his|her|contact) number|telefon|anruf|mobil|handy"
+    r"\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|(?:my|his|her|contact) number|telefon|anruf|mobil|handy"
     r"|téléphone|portable|appel|teléfono|móvil|celular|llam|cellulare|chiam|telefone|telefoon|numer|телефон|звони)|電話|电话|手机|전화"
 )
 _US_PHONE = re.compile(r"(?:1[-. ]?)?(?:\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4})")
@@ -171,7 +175,7 @@ def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
         (_PHONE, _kind_if_phone),
     ):
         for start, match in _first_matches(pattern, numbers):
-            if kind := kind_if(match[0], text[max(0, start - WORD_CHARS) : start]):
+            if kind := kind_if(match[0], text[max(0, start - WORD_CHARS) : start].lower()):
                 yield start, start + len(match[0]), kind
 
 
@@ -212,12 +216,16 @@ def _kind_if_iban(number: str, before: str) -> str:
     return "iban" if valid else ""
 
 
+def _is_known_form(number: str) -> bool:
+    return any(form.fullmatch(number) and _is_valid(name, number) for name, form in _PLAIN)
+
+
 def _kind_if_national(number: str, before: str) -> str:
     number = number.strip(" .-/+")
     if _DATE.fullmatch(number):
         return ""
     first = number.split(" ")[0]
-    if any(form.fullmatch(first) and _is_valid(name, first) for name, form in _PLAIN):
+    if len(first) >= LEAST_PLAIN and _is_known_form(first):
         return "national number"
     if not _SAYS_NUMBER.search(before):
         return ""
