@@ -5,10 +5,11 @@ A clock that is wrong for a moment adds one day, however far it is ahead.
 
 import sys
 import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from reflexio_mcp.state.tables import Transaction
+from reflexio_mcp.state.tables import Transaction, is_number, is_time
 
 DAY: Final = 86_400.0
 
@@ -50,6 +51,20 @@ def days_with_today(transaction: Transaction) -> int:
     """Return what `days_seen` does, with the day on which the state is in use now."""
     noted = transaction.execute("SELECT 1 FROM main.days WHERE day = ?", _today(transaction))
     return days_seen(transaction) + (not noted)
+
+
+def certain_day(transaction: Transaction, *, has_clock: bool) -> date:
+    """Return the last day of which not only the clock of one machine tells.
+
+    Args:
+        has_clock: the database has a clock of its own. Without one, it is the last day but one on which the state was
+            in use, and the first of all days if there was none.
+    """
+    if has_clock:
+        return datetime.fromtimestamp(transaction.now, UTC).date()
+    rows = transaction.execute("SELECT day FROM main.days ORDER BY day DESC LIMIT 2")
+    before = rows[1][0] * DAY if len(rows) > 1 and is_number(rows[1][0]) else 0.0
+    return datetime.fromtimestamp(before, UTC).date() if is_time(before) else date.min
 
 
 def _today(transaction: Transaction) -> int:

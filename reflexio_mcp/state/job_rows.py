@@ -9,11 +9,11 @@ Rows in the earlier form seal neither the owner nor the end. They are believed u
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from reflexio_mcp.state.keys import Keys, RowChanged
-from reflexio_mcp.state.records import Deletion, Outcome
+from reflexio_mcp.state.records import Deletion, Name, Outcome
 from reflexio_mcp.state.tables import is_number, is_time
 
 OUTCOMES: Final = ("", *get_args(Outcome))
@@ -53,6 +53,7 @@ class Intended(NamedTuple):
     Args:
         back: id and user of each learning that becomes current again.
         first_chain: chain value of its first log line; `None` in the earlier form.
+        erases: of an erasure: the names of what it erases, by user.
     """
 
     target: str
@@ -60,6 +61,7 @@ class Intended(NamedTuple):
     planned: Sequence[str]
     back: Sequence[tuple[str, str]] = ()
     first_chain: str | None = None
+    erases: Mapping[str, Sequence[str]] | None = None
 
 
 class JobEnd(NamedTuple):
@@ -162,6 +164,7 @@ class JobSeals:
             began=row.first_line or "",
             damaged=end is None or not row.says(end) or not is_time(row.at),
             back=[(learning_id, user_id) for learning_id, user_id in intended.back],
+            erases={user: list(map(Name, names)) for user, names in (intended.erases or {}).items()},
         )
 
     def _intended_here(self, row: JobRow) -> Intended | None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
     "RestoreIntention",
 ]
 
-NameKind = Literal["request", "interaction", "learning", "text", "user"]
+NameKind = Literal["request", "interaction", "learning", "text", "user", "session", "requests_of"]
 
 _LETTERS: Final[dict[NameKind, str]] = {
     "request": "r",
@@ -34,6 +35,8 @@ _LETTERS: Final[dict[NameKind, str]] = {
     "learning": "l",
     "text": "t",
     "user": "u",
+    "session": "s",
+    "requests_of": "o",
 }
 
 _KINDS: Final[dict[str, NameKind]] = {letter: kind for kind, letter in _LETTERS.items()}
@@ -44,6 +47,27 @@ Deed = Literal["deleted", "corrected", "put_back"]
 
 LearningDeeds = Mapping[str, Mapping[Deed, Sequence[str]]]
 """What a job has done to learnings that are or were in use: their ids, by user and deed."""
+
+
+class Name(str):
+    """A name by which an erasure finds recovery copies, in the form in which the state stores it: `r:trip-1`.
+
+    A `text` is the digest of what an item says. `requests_of` names the user of a request; `user` also names learnings.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, kind: NameKind, id_: str | int) -> "Name":
+        return cls(f"{_LETTERS[kind]}:{id_}")
+
+    @property
+    def kind(self) -> NameKind:
+        return _KINDS[self.partition(":")[0]]
+
+    @property
+    def id(self) -> str:
+        return self.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +115,7 @@ class Intention:
         number: items that the hourly cap counts.
         planned: ids of the requests.
         back: id and user of each learning that becomes current again.
+        erases: of an erasure: the names of what it is about to erase, by user.
         facts: content of the first log line.
     """
 
@@ -100,6 +125,7 @@ class Intention:
     code: str = ""
     planned: Sequence[str] = ()
     back: Sequence[tuple[str, str]] = ()
+    erases: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -133,6 +159,8 @@ class Deletion(NamedTuple):
         began: the first line of the audit log about it; empty if the log lacks it.
         damaged: its row was changed, or its line of the log. What cannot be read of it is empty.
         back: id and user of each learning that it meant to make current again.
+        erases: of an erasure: the names of what it meant to erase, by user. They are requests, interactions, and
+            learnings with the digests of their texts.
     """
 
     number: int
@@ -151,6 +179,7 @@ class Deletion(NamedTuple):
     began: str = ""
     damaged: bool = False
     back: Sequence[tuple[str, str]] = ()
+    erases: Mapping[str, Sequence[Name]] = MappingProxyType({})
 
 
 class ErasedBefore(NamedTuple):
@@ -184,27 +213,6 @@ class LearningDeed(NamedTuple):
     user: str
     deed: Deed
     learning_id: str
-
-
-class Name(str):
-    """A name by which an erasure finds recovery copies, in the form in which the state stores it: `r:trip-1`.
-
-    A `text` is the digest of a learning's text.
-    """
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, kind: NameKind, id_: str | int) -> "Name":
-        return cls(f"{_LETTERS[kind]}:{id_}")
-
-    @property
-    def kind(self) -> NameKind:
-        return _KINDS[self.partition(":")[0]]
-
-    @property
-    def id(self) -> str:
-        return self.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)

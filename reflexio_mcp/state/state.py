@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, cast
@@ -19,7 +20,7 @@ from anyio.lowlevel import RunVar
 
 from reflexio_mcp.metrics import count, count_refusal, record
 from reflexio_mcp.state.copies import Copies
-from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
+from reflexio_mcp.state.days import DAY, certain_day, days_seen, days_with_today, note_day, uptime
 from reflexio_mcp.state.job_rows import (
     COLUMNS,
     IDENTITY,
@@ -180,7 +181,13 @@ class State:
             CapReached, CodeUsed, WrongKey: nothing was recorded.
         """
         codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
-        intended = Intended(intention.target, intention.number, intention.planned, intention.back)
+        intended = Intended(
+            intention.target,
+            intention.number,
+            intention.planned,
+            intention.back,
+            erases=dict(intention.erases),
+        )
 
         def first_line(number: int) -> dict[str, Any]:
             return {"event": "begin", "deletion": number, "tool": intention.tool} | dict(intention.facts)
@@ -731,6 +738,12 @@ class State:
                 "DELETE FROM main.must_go WHERE settled IS NOT NULL "
                 "AND restore NOT IN (SELECT id FROM main.deletions)"
             )
+
+    def certain_day(self) -> date:
+        """Return the last day of which not only this machine's clock tells, and note that the state is in use today."""
+        with self.database.transaction() as transaction:
+            note_day(transaction)
+            return certain_day(transaction, has_clock=self.database.has_clock)
 
     async def keep_pruned(self) -> None:
         """Prune now and every hour, until cancelled."""

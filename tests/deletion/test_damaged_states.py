@@ -500,3 +500,36 @@ async def test_a_state_that_is_put_back_while_a_person_is_asked_restores_nothing
         said = await caller.refused("restore_requests", deletion=number, confirm=plan["confirm"])
     assert "the audit log lacks lines" in said
     assert await world.ids() == set()
+
+
+ERASES: list[dict[str, Any]] = [
+    {"session_id": "s"},
+    {"user_id": "ada", "session_id": "s"},
+    {"user_id": "ada", "everything": True},
+    {"user_id": "ada", "everything": True, "include_learnings": True},
+    {"request_ids": ["r1"]},
+]
+
+
+@pytest.mark.parametrize("target", ERASES, ids=" ".join)
+async def test_a_copy_that_was_damaged_during_an_erasure_is_not_restored_when_it_is_put_back(
+    world: World, target: dict[str, Any]
+) -> None:
+    """Nothing that can be opened shows what is in it. Copies of another session, or of another user, come back."""
+    number = await deleted(world)
+    await world.put("r4", session="t")
+    await world.put("r5", user="bob", session="of bob")
+    async with world.connect(CONFIRM="off") as caller:
+        others = (await caller.receipt("delete_requests", request_ids=["r4", "r5"]))["number"]
+        change(world, "UPDATE copies SET names = replace(names, ':', ';') WHERE deletion = 1")
+        receipt = await caller.receipt("delete_requests", **target, erase=True)
+        change(world, "UPDATE copies SET names = replace(names, ';', ':') WHERE deletion = 1")
+        if "request_ids" in target:
+            await caller.restored(number)
+        else:
+            await caller.refused("restore_requests", deletion=number)
+        if "session_id" in target:
+            await caller.restored(others)
+    assert receipt["status"] == "incomplete"
+    wanted = {"session_id": {"r4", "r5"}, "request_ids": {"r2", "r3"}}
+    assert await world.ids() == next((ids for name, ids in wanted.items() if name in target), set())

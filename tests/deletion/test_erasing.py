@@ -1,9 +1,12 @@
 """`erase` keeps no copy, and reaches every earlier copy of what it deletes, whoever made it."""
 
+from pathlib import Path
+from typing import Any
+
 import anyio
 import pytest
 
-from tests.deletion.support import World, text_of
+from tests.deletion.support import BY_IDS, World, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -208,3 +211,98 @@ async def test_a_copied_learning_that_quotes_only_other_stored_words_stays(world
         first = await caller.receipt("delete_learnings", user_id="ada", learning_ids=ids)
         await caller.receipt("delete_request", request_id="r1", erase=True)
     assert await copied(world) == {first["number"]: {"learnings": 1}}
+
+
+async def erasure_that_ends_early(world: World, target: dict[str, Any]) -> dict[str, Any]:
+    """An erasure after whose deletion of requests the service fails."""
+
+    async def fail() -> None:
+        world.backend.failing["/api/get_profiles"] = (0, 403)
+
+    world.backend.before[BY_IDS] = [fail]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **target, include_learnings=True, erase=True)
+    world.backend.failing.clear()
+    assert (receipt["status"], await world.ids(user_id="ada")) == ("incomplete", set())
+    return receipt
+
+
+@pytest.mark.parametrize("target", [{"request_ids": ["r1"]}, {"session_id": "s"}], ids=["ids", "session"])
+async def test_a_repeated_erasure_removes_the_copies_that_an_interrupted_one_has_left(
+    world: World, target: dict[str, Any]
+) -> None:
+    """The request is gone by then, so its interactions do not lead to the copy."""
+    await world.put("r1", text=PIN)
+    await world.put("of bob", user="bob", session="t", text=PIN)
+    await world.learn("p", "r1", content="PIN 4711", quote=PIN)
+    await world.learn("b", "of bob", user="bob", content="PIN 4711", quote=PIN)
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("delete_learnings", user_id="ada")
+        of_bob = await caller.receipt("delete_learnings", user_id="bob")
+    early = await erasure_that_ends_early(world, target)
+    assert fact_of(early, "repeat_call")
+    async with world.connect(CONFIRM="off") as caller:
+        again = await caller.receipt("delete_requests", **target, include_learnings=True, erase=True)
+        await caller.refused("restore_requests", deletion=first["number"])
+        assert (await caller.call("get_status"))["deletions"][0]["status"] == "complete"
+        await caller.restored(of_bob["number"])
+    assert (again["status"], again["deleted"]) == ("complete", {"only_in_copies": 1})
+    assert again["way_back"] == {"state": "erased"}
+    assert list(world.backend.profiles) == ["b"]
+
+
+async def test_a_repeated_erasure_deletes_the_learnings_that_an_interrupted_one_has_left(
+    world: World,
+) -> None:
+    """One of them also lists a request that stays, and was edited since in another place: that one stays."""
+    await world.put("r1", text=PIN)
+    await world.put("other", session="t", text="Good morning")
+    await world.learn("p", "r1", "other", content="PIN 4711", quote=PIN)
+    await world.learn("q", "r1", content="a sister", quote=PIN)
+    await world.learn("edited", "r1", "other", content="a PIN", quote=PIN)
+
+    async def fail() -> None:
+        world.backend.failing["/api/get_profiles"] = (0, 403)
+
+    world.backend.before[BY_IDS] = [fail]
+    target = {"request_ids": ["r1"], "include_learnings": True, "erase": True}
+    async with world.connect(CONFIRM="off") as caller:
+        early = await caller.receipt("delete_requests", **target)
+        world.backend.failing.clear()
+        assert len(world.backend.profiles) == 3
+        edited = world.backend.profiles["edited"]
+        world.backend.profiles["edited"] = edited._replace(content="says good morning")
+        again = await caller.receipt("delete_requests", **target)
+    assert early["status"] == "incomplete"
+    assert (again["status"], again["deleted"]) == ("complete", {"learnings": 2})
+    assert list(world.backend.profiles) == ["edited"]
+
+
+async def test_an_interrupted_erasure_is_finished_even_if_nothing_of_it_is_left(world: World) -> None:
+    await world.put("r1", text=PIN)
+    await erasure_that_ends_early(world, {"request_ids": ["r1"]})
+    target = {"request_ids": ["r1"], "include_learnings": True, "erase": True}
+    async with world.connect(CONFIRM="off") as caller:
+        again = await caller.receipt("delete_requests", **target)
+        last = await caller.call("delete_requests", **target)
+    assert (again["status"], again["deleted"]) == ("complete", {})
+    assert again["not_deleted"] == [{"why": "not_found", "count": 1, "ids": ["r1"]}]
+    assert last["status"] == "not_found"
+
+
+async def test_a_hold_keeps_what_an_interrupted_erasure_has_left_in_copies(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("r1", text=PIN)
+    await world.learn("p", "r1", content="PIN 4711", quote=PIN)
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("delete_learnings", user_id="ada")
+    await erasure_that_ends_early(world, {"request_ids": ["r1"]})
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nusers = ["ada"]\nreason = "a case"\n', encoding="utf-8")
+    target = {"request_ids": ["r1"], "include_learnings": True, "erase": True}
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        assert (await caller.call("delete_requests", **target))["status"] == "held"
+    async with world.connect(CONFIRM="off") as caller:
+        assert (await caller.receipt("delete_requests", **target))["deleted"] == {"only_in_copies": 1}
+        await caller.refused("restore_requests", deletion=first["number"])

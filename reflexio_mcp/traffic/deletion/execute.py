@@ -128,6 +128,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
         code=origin.code,
         planned=[item.id for item in planned.stored if item.kind == "request"],
         back=[(learning.learning_id, learning.user_id) for learning in planned.comes_back],
+        erases=planned.erases if planned.options.erase else {},
         facts={
             "client": origin.client,
             "consent": origin.consent,
@@ -498,13 +499,15 @@ class _Act:
     def _erased_names(self) -> list[Name]:
         """The names of the copies that an erasure removes. A copy of what a hold keeps stays."""
         planned = self.planned
-        names = [name for item in (*planned.items, *planned.copied) for name in names_of(item)]
-        return names if planned.held else [*names, *planned.target.every_copy_of]
+        if planned.held:
+            return [name for item in (*planned.items, *planned.copied) for name in names_of(item)]
+        names = [name for of_user in planned.erases.values() for name in of_user]
+        return [*names, *planned.target.every_copy_of]
 
     @property
     def _erasure(self) -> Erasure:
         planned, target = self.planned, self.planned.target
-        users = {item.user_id for item in (*planned.items, *planned.copied)}
+        users = {item.user_id for item in (*planned.items, *planned.copied)} | planned.unfinished.keys()
         if target.owner:
             users.add(target.owner)
         # Empty means everybody: of a request that cannot be read, the user may not be known.

@@ -186,6 +186,17 @@ def interaction_name(user_id: str, interaction_id: int) -> Name:
     return Name.of("interaction", f"{user_id}/{interaction_id}")
 
 
+def sources_named(names: Iterable[Name]) -> Sources:
+    """Return the requests and the interactions among names."""
+    requests, interactions = set[str](), set[int]()
+    for name in names:
+        if name.kind == "request":
+            requests.add(name.id)
+        elif name.kind == "interaction":
+            interactions.add(int(name.id.rpartition("/")[2]))
+    return Sources(frozenset(requests), frozenset(interactions))
+
+
 _OF_INTERACTION: Final = re.compile(r"(?P<request>.+)-interaction-(?P<interaction>\d{1,18})", re.DOTALL)
 
 
@@ -213,7 +224,11 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         request = stored.request.model_copy(update={"request_id": own})
         kept = RequestWithInteractions(request=request, interactions=[interaction])
         names.append(Name.of("request", own))
-    names.append(Name.of("text", said_digest(kept)))
+    names += [
+        Name.of("text", said_digest(kept)),
+        Name.of("session", stored.request.session_id),
+        Name.of("requests_of", item.user_id),
+    ]
     said, says = interactions_said(kept), said_digest(stored)
     return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json(), said, says)
 

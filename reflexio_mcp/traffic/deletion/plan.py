@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ from reflexio_mcp.results.deletion import (
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress
 from reflexio_mcp.state import records
-from reflexio_mcp.state.records import Name, Owner
+from reflexio_mcp.state.records import Deletion, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
 from reflexio_mcp.traffic.deletion.erasures import Naming
@@ -44,8 +44,10 @@ from reflexio_mcp.traffic.deletion.items import (
     counts_of,
     item_for,
     learning_item,
+    names_of,
     opened,
     said_digest,
+    sources_named,
     sources_of,
 )
 from reflexio_mcp.traffic.deletion.plan_facts import (
@@ -122,6 +124,7 @@ class Planned:
         stay: ids of stored requests that recovery copies contain too and that are not among the items.
         at_line: the number of the last log line before an erasure looked what is stored.
         damaged: number of copies that could not be opened, because their rows were changed.
+        unfinished: the names of what the last call of this erasure was to erase, by user, if it did not finish.
     """
 
     target: Target
@@ -137,6 +140,17 @@ class Planned:
     stay: Sequence[str] = ()
     at_line: int = 0
     damaged: int = 0
+    unfinished: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
+
+    @property
+    def erases(self) -> dict[str, list[Name]]:
+        """The names of what an erasure erases, by user, with what an earlier call of it has left."""
+        names = defaultdict[str, dict[Name, None]](dict)
+        for user_id, left in self.unfinished.items():
+            names[user_id] |= dict.fromkeys(left)
+        for item in (*self.items, *self.copied):
+            names[item.user_id] |= dict.fromkeys(names_of(item))
+        return {user_id: list(of_user) for user_id, of_user in names.items()}
 
     def naming(self) -> Naming:
         """Return what an erasure names, for one reading of the copies."""
@@ -160,12 +174,12 @@ class Planned:
         """Whether there is nothing to delete.
 
         Of a whole user, something may be stored that no call returns. A copy that nobody can open may be of what an
-        erasure names; then its names are recorded.
+        erasure names; then its names are recorded. An unfinished erasure is finished.
         """
         if self.size or self.selected.owed:
             return False
         may_be_in_copies = self.options.erase and self.damaged > 0 and bool(self.target.every_copy_of)
-        return self.held > 0 or not (may_be_in_copies or isinstance(self.target, User))
+        return self.held > 0 or not (may_be_in_copies or self.unfinished or isinstance(self.target, User))
 
     @property
     def stored(self) -> list[Item]:
@@ -237,7 +251,10 @@ async def make_plan(
         if isinstance(target, Filtered) and target.finding:
             target = replace(target, judged=await in_thread(state.judgements.of, owner))
     selected = await target.select(scope, progress)
-    chosen = await _choose(scope, target, options, selected, state, owner)
+    takes_learnings = options.include_learnings or target.noun == "learning"
+    last = await _unfinished(target, state, owner) if options.erase or takes_learnings else None
+    unfinished = last.erases if last and options.erase else {}
+    chosen = await _choose(scope, target, options, selected, state, owner, unfinished)
     erased_ids = {item.id for item in chosen.erased}
     if target.noun == "interaction":  # a copy of its request has it, too
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
@@ -251,8 +268,8 @@ async def make_plan(
     if options.erase:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             skipped = await skipped_copies(state, damaged=chosen.damaged)
-    if options.include_learnings or target.noun == "learning":
-        selected.owed = await _owed(scope, target, selected, state, owner)
+    if last and takes_learnings:
+        selected.owed = await _owed(scope, selected, last)
     plan = await _describe(scope, target, options, selected, chosen, days)
     if skipped:
         plan = plan.model_copy(update={"facts": [*plan.facts, *skipped], "way_back": WayBack(state="off")})
@@ -276,6 +293,7 @@ async def make_plan(
         stay=stay,
         at_line=at_line,
         damaged=chosen.damaged,
+        unfinished=unfinished,
     )
 
 
@@ -328,9 +346,19 @@ class _Chosen:
 
 
 async def _choose(
-    scope: Scope, target: Target, options: Options, selected: Selected, state: State, owner: Owner
+    scope: Scope,
+    target: Target,
+    options: Options,
+    selected: Selected,
+    state: State,
+    owner: Owner,
+    unfinished: Mapping[str, Sequence[Name]],
 ) -> _Chosen:
-    """Find what goes, without what holds keep. The learnings are noted in `selected`."""
+    """Find what goes, without what holds keep. The learnings are noted in `selected`.
+
+    Args:
+        unfinished: the names of what an unfinished call of this erasure was to erase, by user.
+    """
     free = _Free(scope, state, owner)
     stored = sorted(await free.of(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
@@ -339,7 +367,9 @@ async def _choose(
     damaged = 0
     if options.erase or takes_taught or selected.not_found or not stored:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-            only_copied, damaged = await in_thread(_only_in_copies, selected, state, owner, options)
+            only_copied, damaged = await in_thread(
+                _only_in_copies, selected, state, owner, options, unfinished
+            )
         copied = await free.of(list(map(item_for, only_copied)))
         copied_requests = [content for content in only_copied if isinstance(content, RequestWithInteractions)]
     if isinstance(target, User) and not free.held and (hold := target.hold(scope, selected)):
@@ -350,7 +380,12 @@ async def _choose(
         # Copies name the sources of learnings that an unfinished deletion has left.
         selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
         selected.named = frozenset(options.learning_ids) if takes_taught else frozenset()
+        if takes_taught and unfinished and scope.learns:
+            await _take_unfinished(scope, selected, unfinished)
         selected.learned = await _learned(scope, selected, options, copied_requests)
+    if unfinished and selected.learned:  # a plan says of stored learnings what becomes of them
+        read = {learning.learning_id for learning in selected.learned.read}
+        copied = [item for item in copied if item.id not in read]
     if options.erase and stored + copied and not isinstance(target, User) and target.noun != "learning":
         known = {item.id for item in copied}
         unlisted = await _copied_learnings(scope, selected, [*stored, *copied], state, owner)
@@ -373,17 +408,34 @@ async def _choose(
     )
 
 
-async def _owed(
-    scope: Scope, target: Target, selected: Selected, state: State, owner: Owner
-) -> dict[str, Learning]:
-    """Return the replaced learnings that the last call of this deletion should have made current again, and has not."""
+async def _unfinished(target: Target, state: State, owner: Owner) -> Deletion | None:
+    """Return the record of the last call of this deletion, if that did not finish. Raises `NotRecorded`."""
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         earlier = await in_thread(state.last, owner)
     name = named(target, words=False)
     same = (record for record in earlier if record.own and not record.restores and record.target == name)
     last = next((record for record in same if target.may_repeat(record.planned)), None)
-    if last is None or last.outcome not in ("", "incomplete"):
-        return {}
+    return last if last and last.outcome in ("", "incomplete") else None
+
+
+async def _take_unfinished(
+    scope: Scope, selected: Selected, unfinished: Mapping[str, Sequence[Name]]
+) -> None:
+    """Select what an unfinished call of an erasure has left of the learnings that it was to delete."""
+    sources = dict(selected.sources)
+    for user_id, names in unfinished.items():
+        left, erased = sources_named(names), frozenset(names)
+        sources[user_id] = sources[user_id].united(left) if user_id in sources else left
+        selected.named |= {
+            learning.learning_id
+            for learning in await learnings_of_user(scope, user_id)
+            if erased.issuperset(names_of(learning_item(learning)))
+        }
+    selected.sources = sources
+
+
+async def _owed(scope: Scope, selected: Selected, last: Deletion) -> dict[str, Learning]:
+    """Return the replaced learnings that the last call of this deletion should have made current again, and has not."""
     going = {learning.learning_id for learning in selected.learned.going} if selected.learned else set[str]()
     owed: dict[str, Learning] = {}
     for user_id in {user_id for _, user_id in last.back if scope.covers(user_id)}:
@@ -550,9 +602,17 @@ async def _learned(
 
 
 def _only_in_copies(
-    selected: Selected, state: State, owner: Owner, options: Options
+    selected: Selected,
+    state: State,
+    owner: Owner,
+    options: Options,
+    unfinished: Mapping[str, Sequence[Name]],
 ) -> tuple[list[Content], int]:
-    """Return what of a target only recovery copies contain, and how many of the copies cannot be opened."""
+    """Return what of a target only recovery copies contain, and how many of the copies cannot be opened.
+
+    Args:
+        unfinished: the names of what an unfinished call of this erasure was to erase, by user.
+    """
     stored = {item.id for item in selected.items}
     found: dict[str, Content] = {}
     reading = state.copies.read(owner, names=selected.copy_names, erasing=options.erase)
@@ -560,6 +620,12 @@ def _only_in_copies(
         content = opened(copied)
         item = item_for(content)
         if item.id not in stored and selected.means(copied, content):
+            found[item.id] = content
+    left = [name for names in unfinished.values() for name in names]
+    for copied in state.copies.read(owner, names=left, erasing=True) if left else ():
+        content = opened(copied)
+        item = item_for(content)
+        if item.id not in stored and copied.user in unfinished:
             found[item.id] = content
     return list(found.values()), reading.damaged
 

@@ -332,12 +332,20 @@ class Filtered(Target):
 
     @property
     def every_copy_of(self) -> list[Name]:
-        return [Name.of("user", self.wanted.user_id)] if self.whole_user else []
+        user_id, session_id = self.wanted.user_id, self.wanted.session_id
+        if self.whole_user:
+            return [Name.of("user", user_id)]
+        if user_id and not self.wanted.narrows:  # the learnings stay
+            return [Name.of("requests_of", user_id)]
+        if session_id and self.wanted == TrafficFilter(user_id=user_id, session_id=session_id):
+            return [Name.of("session", session_id)]
+        return []
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pager = SessionPager(scope, self.wanted)
         selected = Selected(
-            copy_names=self.every_copy_of or None,
+            # A copy of an earlier version has no name of its session.
+            copy_names=self.every_copy_of if self.whole_user else None,
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
                 and bool(self.wanted.pick([content]))

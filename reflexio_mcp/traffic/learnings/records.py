@@ -76,6 +76,9 @@ class Sources:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None
 
+    def united(self, other: "Sources") -> "Sources":
+        return Sources(self.request_ids | other.request_ids, self.interaction_ids | other.interaction_ids)
+
     def among(self, interactions: Mapping[int, AnyInteraction]) -> dict[int, AnyInteraction]:
         """Return those of some interactions that belong to these requests, by id."""
         return {id_: found for id_, found in interactions.items() if id_ in self.interaction_ids}
