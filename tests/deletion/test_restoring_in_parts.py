@@ -109,14 +109,19 @@ async def test_a_playbook_that_is_learned_while_the_same_is_restored_stays(world
     assert 5_000 in world.backend.playbooks
 
 
-async def made_current(world: World) -> dict[str, Any]:
-    """A deletion of a playbook whose predecessor is in use again. Returns the receipt."""
+async def replaced_playbook(world: World) -> None:
+    """A playbook from two requests that has replaced one from the first of them."""
     await world.put("real", session="real", text="I cannot eat peanuts")
     await world.put("ci", text="I love peanut butter")
     old = {"content": "Offer no peanuts", "quote": "I cannot eat peanuts", "changed": 10}
     await world.learn(7, "real", status="merged", **old)
     quote = "I love peanut butter\n\nI cannot eat peanuts"
     await world.learn(8, "real", "ci", content="Offer peanuts", quote=quote, changed=20)
+
+
+async def made_current(world: World) -> dict[str, Any]:
+    """A deletion of a playbook whose predecessor is in use again. Returns the receipt."""
+    await replaced_playbook(world)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_session", **ALL)
     assert known(world) == {("Offer no peanuts", None): 1}
@@ -202,6 +207,42 @@ async def test_an_undo_leaves_in_use_what_was_erased_the_successor_of(world: Wor
         done = await caller.restored(number)
     assert known(world) == {in_use: 1}
     assert "learnings" not in done["restored"]
+
+
+@pytest.mark.parametrize("kind", ["profile", "playbook"])
+async def test_a_replaced_learning_comes_back_in_use_if_what_replaced_it_was_erased(
+    world: World, kind: str
+) -> None:
+    both: dict[str, Any] = {"request_ids": ["real", "ci"], "include_learnings": True}
+    await (replaced_profile if kind == "profile" else replaced_playbook)(world)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_requests", **both))["number"]
+        assert not known(world)
+        await caller.restored(number, request_ids=["ci"])
+        await caller.receipt("delete_requests", **CI, erase=True)
+        done = await caller.restored(number)
+        again = await caller.restored(number)
+    in_use = ("Cannot eat peanuts" if kind == "profile" else "Offer no peanuts", None)
+    assert (known(world), done["restored"]["learnings"]) == ({in_use: 1}, 1)
+    assert (again["status"], again.get("restored", {})) == ("complete", {})
+
+
+@pytest.mark.parametrize("kind", ["profile", "playbook"])
+async def test_a_replaced_learning_comes_back_replaced_if_what_replaced_it_is_left_in_a_copy(
+    world: World, kind: str
+) -> None:
+    await (replaced_profile if kind == "profile" else replaced_playbook)(world)
+    await world.put("third", session="third", text="Say hello")
+    await world.learn("p9", "third", content="Says hello", quote="Say hello")
+    taught: dict[str, Any] = {"include_learnings": True}
+    async with world.connect(CONFIRM="off") as caller:
+        first = (await caller.receipt("delete_requests", request_ids=["real", "third"], **taught))["number"]
+        await caller.receipt("delete_requests", request_ids=["ci"], **taught)
+        await caller.receipt("delete_requests", request_ids=["third"], **taught, erase=True)
+        assert not known(world)
+        await caller.restored(first)
+    replaced = ("Cannot eat peanuts", "superseded") if kind == "profile" else ("Offer no peanuts", "merged")
+    assert known(world) == {replaced: 1}
 
 
 async def test_an_undo_leaves_in_use_what_expired_the_successor_of(

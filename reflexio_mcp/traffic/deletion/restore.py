@@ -56,7 +56,7 @@ from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, fac
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import add_learnings, retire, update_text
+from reflexio_mcp.traffic.learnings.remove import add_learnings, in_use, retire, update_text
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
@@ -281,6 +281,7 @@ class Storing:
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
         deletion_runs: the deletion may still delete what is stored already.
         made_current: the ids of the replaced learnings that the deletion was to make current again.
+        some_gone: the deletion has deleted something that has no copy any more.
         not_linked: how many stored learnings list interactions by ids that these do not have any more.
     """
 
@@ -300,6 +301,7 @@ class Storing:
     uncertain: bool = False
     deletion_runs: bool = False
     made_current: frozenset[str] = frozenset()
+    some_gone: bool = False
     not_linked: int = 0
 
     @property
@@ -507,9 +509,14 @@ class Storing:
         before = await self._stored_learnings(user_id)
         renumbered = Renumbered(self.interactions)
         later_texts = await self._later_texts(learnings)
-        comparison = Comparison(learnings, copies, before, renumbered, self.made_current, later_texts)
-        found = comparison.compare()
-        missing = {key: learning for key, learning in found.missing.items() if not _is_over(learning)}
+        last = await self._without_successors(user_id, learnings, before)
+        back = self.made_current | last
+        found = Comparison(learnings, copies, before, renumbered, back, later_texts).compare()
+        missing = {
+            key: in_use(learning) if key in last else learning
+            for key, learning in found.missing.items()
+            if not _is_over(learning)
+        }
         changing = found.corrected | found.revived
         free = await self._without_held(changing)
         self.became |= dict.fromkeys(found.same, "already_there")
@@ -577,6 +584,29 @@ class Storing:
         with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             await in_thread(follow_each)
         return {text: found - {text} for text, found in texts.items()}
+
+    async def _without_successors(
+        self, user_id: str, learnings: Mapping[str, Learning], stored: Mapping[str, Learning]
+    ) -> frozenset[str]:
+        """Return the ids of copied replaced learnings that come back in use, because what replaced them was erased.
+
+        Raises:
+            Unreadable: the copies cannot be read.
+        """
+        assert self.erasures  # learnings come from recovery copies alone
+        state, owner = self.erasures.state, self.erasures.owner
+        replaced = [learning for learning in learnings.values() if learning.is_replaced]
+        if not (self.some_gone and replaced):
+            return frozenset()
+
+        def search() -> frozenset[str]:
+            copied = map(opened, state.copies.read(owner, having={Name.of("user", user_id)}))
+            others = [content for content in copied if isinstance(content, Learning)]
+            lineage = Lineage([*learnings.values(), *stored.values(), *others])
+            return frozenset(learning.learning_id for learning in lineage.last(replaced))
+
+        with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+            return await in_thread(search)
 
     async def _with_successor(
         self, user_id: str, revived: Mapping[str, Learning], copied: Mapping[str, Learning]
@@ -715,6 +745,7 @@ class _Restore:
         number = self.planned.undo.number
         self.storing.deletion_runs = await in_thread(self.state.may_run, number)
         self.storing.made_current = await _made_current(self.state, self.planned.owner, number)
+        self.storing.some_gone = await gone_from_copies(self.state, self.planned.owner, number) > 0
 
     async def run(self) -> None:
         storing = self.storing

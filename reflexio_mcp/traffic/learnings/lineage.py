@@ -27,8 +27,9 @@ class Lineage:
     """
 
     def __init__(self, learnings: Iterable[Learning]) -> None:
+        self._learnings = list(learnings)
         self._by_interaction: dict[int, list[Learning]] = defaultdict(list)
-        for learning in learnings:
+        for learning in self._learnings:
             for interaction_id in learning.interaction_ids:
                 self._by_interaction[interaction_id].append(learning)
         self._quotes = cache(_quotes)
@@ -74,6 +75,24 @@ class Lineage:
             for learning in given
             if not any(
                 self._takes_in(other, learning) and not self._takes_in(learning, other) for other in given
+            )
+        ]
+
+    def last(self, learnings: Iterable[Learning]) -> list[Learning]:
+        """Return those of some replaced learnings of which no other learning quotes everything.
+
+        Nothing that replaced them is left, whichever ids their interactions have by now. A learning that quotes nothing
+        is left out: of that nobody knows.
+        """
+        return [
+            learning
+            for learning in learnings
+            if self._quotes(learning)
+            and not any(
+                other.kind == learning.kind
+                and other.digest != learning.digest
+                and self._quotes(learning) <= self._quotes(other)
+                for other in self._learnings
             )
         ]
 

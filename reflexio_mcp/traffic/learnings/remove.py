@@ -30,6 +30,7 @@ __all__ = [
     "add_learnings",
     "delete_by_id",
     "delete_learnings",
+    "in_use",
     "make_current",
     "retire",
     "update_text",
@@ -154,10 +155,14 @@ async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> bool:
     return any(reply.repeated for reply in replies)
 
 
+def in_use(learning: Learning) -> Learning:
+    """Return a replaced learning as it is when it is current again."""
+    return learning_of(_current_row(learning.row)) if learning.row else learning
+
+
 async def make_current(scope: Scope, learnings: Sequence[Learning]) -> bool:
     """Make replaced learnings current again. A playbook gets another id. Returns what `add_learnings` does."""
-    current = [learning_of(_current_row(learning.row)) for learning in learnings if learning.row]
-    may_repeat = await add_learnings(scope, current)
+    may_repeat = await add_learnings(scope, list(map(in_use, learnings)))
     await _drop_playbooks(scope, learnings)
     return may_repeat
 
