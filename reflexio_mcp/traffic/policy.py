@@ -43,6 +43,12 @@ LONGEST_WAIT: Final = 10.0
 
 LAST_SECOND: Final = time_of_day(23, 59, 59)
 
+_WITHOUT_GLYPH: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164"
+    "\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""What Unicode calls default-ignorable besides the category Cf, and the braille blank."""
+
 _AGE: Final = re.compile(r"([1-9]\d{0,5})(s|min|h|d)")
 _SECONDS_OF_UNIT: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
@@ -63,7 +69,7 @@ def _comparable(name: str) -> str:
     or in a stored name. A hold whose names only look like the stored ones would keep nothing.
     """
     visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-    return unicodedata.normalize("NFC", visible).strip()
+    return unicodedata.normalize("NFC", _WITHOUT_GLYPH.sub("", visible)).strip()
 
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -107,9 +113,8 @@ class Hold(_Entry):
             raise ValueError("a hold names users, sessions or sources")
         return self
 
-    @property
-    def is_over(self) -> bool:
-        return self.until is not None and self.until < datetime.now(UTC).date()
+    def is_over(self, today: date) -> bool:
+        return self.until is not None and self.until < today
 
     def covers(self, user_id: str, session_id: str, source: str) -> bool:
         return (
@@ -190,14 +195,11 @@ class Policy(_Entry):
     @property
     def holds_requests(self) -> bool:
         """Whether a hold keeps some requests of a user and not others."""
-        return any((hold.sessions or hold.sources) and not hold.is_over for hold in self.hold)
+        return any(hold.sessions or hold.sources for hold in self.hold)
 
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
         """Return the hold on data with these names; `None` if the data may be deleted."""
-        return next(
-            (hold for hold in self.hold if hold.covers(user_id, session_id, source) and not hold.is_over),
-            None,
-        )
+        return next((hold for hold in self.hold if hold.covers(user_id, session_id, source)), None)
 
     def may_hold(self, user_id: str) -> Hold | None:
         """Return a hold that may cover data of which only the user is known.
@@ -208,13 +210,10 @@ class Policy(_Entry):
             (
                 hold
                 for hold in self.hold
-                if not hold.is_over
-                and (
-                    hold.sessions
-                    or hold.sources
-                    or hold.covers(user_id, "", "")
-                    or (hold.users and not user_id)
-                )
+                if hold.sessions
+                or hold.sources
+                or hold.covers(user_id, "", "")
+                or (hold.users and not user_id)
             ),
             None,
         )
@@ -222,6 +221,11 @@ class Policy(_Entry):
     def hold_on(self, request: "StoredRequest") -> Hold | None:
         """Return the hold on a request; `None` if it may be deleted."""
         return self.held_by(request.user_id, request.session_id, request.source)
+
+    def in_force(self, today: date) -> "Policy":
+        """Return the policy without the holds that are over."""
+        left = tuple(hold for hold in self.hold if not hold.is_over(today))
+        return self if left == self.hold else self.model_copy(update={"hold": left})
 
     def expired(self, request: "StoredRequest", now: float) -> Expiry | None:
         """Return the rule by which a request has expired; `None` if it has not."""
@@ -249,6 +253,10 @@ class PolicyFile:
     half written: until it settles, the old policy stays in force, and each hold that was read keeps what it names. Only
     a whole file that has settled lifts a hold.
 
+    Args:
+        certain_day: the last day of which not only this machine's clock tells; `None` if nobody has asked. A deletion
+            asks (`holds_on`), because a clock that is ahead would end a hold.
+
     Raises:
         InvalidInput: the file cannot be used at the start.
     """
@@ -256,6 +264,7 @@ class PolicyFile:
     def __init__(self, path: str) -> None:
         self.path = Path(path) if path else None
         self.problem = ""
+        self.certain_day: date | None = None
         self._last_seen: _Stamp | None = self._look()
         self._last_seen_since = time.monotonic()
         self._read_stamp: _Stamp | None
@@ -263,6 +272,17 @@ class PolicyFile:
         self._read_stamp, self._policy = self._read_settled()
 
     def now(self) -> Policy:
+        """Return the policy that is in force, without holds that are over."""
+        today = _today()
+        return self._read_if_changed().in_force(min(today, self.certain_day or today))
+
+    @property
+    def any_end_uncertain(self) -> bool:
+        """Whether a hold is over by this machine's clock alone."""
+        today, certain = _today(), self.certain_day or date.min
+        return any(hold.is_over(today) and not hold.is_over(certain) for hold in self._read_if_changed().hold)
+
+    def _read_if_changed(self) -> Policy:
         stamp = self._look()
         if stamp == self._read_stamp:
             return self._policy
@@ -364,6 +384,10 @@ def use_policy(policy: PolicyFile) -> Generator[None]:
         yield
     finally:
         _used.reset(token)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def current_policy() -> Policy:

@@ -26,10 +26,11 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
     """Return the holds on items, by the ids of the items. Items that may be deleted are left out.
 
     Raises:
-        NotRecorded: recovery copies cannot be read.
+        NotRecorded: recovery copies cannot be read, or whether a hold is over.
         Unreadable: what a learning may have come from cannot be read, from the service or from a recovery copy.
         ReflexioError: what is stored cannot be read.
     """
+    await _ask_for_the_day(scope, state)
     policy = scope.policy.now()
     held = {item.id: hold for item in items if (hold := item.held_by(policy))}
     if not policy.holds_requests:
@@ -42,6 +43,13 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
         held |= await _held_by_sources(scope, user_id, learnings, state, owner)
     rules = [item for item in items if item.rests_on and item.id not in held]
     return held | await _held_by_playbooks(scope, rules, state, owner)
+
+
+async def _ask_for_the_day(scope: Scope, state: State) -> None:
+    """Ask the state what day it is if a hold is over by this machine's clock. Raises `NotRecorded`."""
+    if scope.policy.any_end_uncertain:
+        with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
+            scope.policy.certain_day = await in_thread(state.certain_day)
 
 
 async def _held_by_playbooks(
