@@ -100,8 +100,12 @@ STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded sto
 WHOLE_BYTES: Final = 1024 * 1024
 """Limit of one `read_whole`, unless a single request is larger."""
 
-LARGEST_ID: Final = 2**53
-"""SQLite adds nothing after the largest id of 64 bits, so no imported id comes near it."""
+LARGEST_ID: Final = 2**52
+"""The largest id that an import or a restore brings along.
+
+SQLite counts on from the largest id, and JavaScript, in which many clients and the page are written, rounds ids above
+2**53: it would delete another interaction. So as many ids are left again.
+"""
 
 _JSON_COLUMNS: Final = ("tools_used", "retrieved_learnings", "citations")
 

@@ -89,7 +89,7 @@ CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; 
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
 REPEATED_REQUEST: Final = "has two requests with the id {name}; nothing was imported."
 REPEATED_INTERACTION: Final = "has two interactions with the id {name}; nothing was imported."
-BLANKS: Final = "has a user whose name begins or ends with a blank, {name}; nothing was imported."
+BLANKS: Final = "has a {field} that begins or ends with a blank, {name}; nothing was imported."
 
 
 def save(archive: BinaryIO, path: Path) -> None:
@@ -429,7 +429,7 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
 
 
 class _Ids:
-    """Refuses what a store cannot hold as it is written: an id that comes twice, and blanks around a user's name."""
+    """Refuses an id that comes twice, which no store can hold, and blanks around names, which nobody could name."""
 
     def __init__(self) -> None:
         self._requests = set[str]()
@@ -437,8 +437,10 @@ class _Ids:
 
     def checked(self, item: RequestWithInteractions) -> StoredRequest:
         request = item.request
-        if request.user_id != request.user_id.strip():
-            raise InvalidInput("FILE", BLANKS.format(name=quoted(request.user_id)))
+        for field in ("user_id", "session_id", "request_id"):
+            name = getattr(request, field)
+            if name != name.strip():
+                raise InvalidInput("FILE", BLANKS.format(field=field, name=quoted(name)))
         if request.request_id in self._requests:
             raise InvalidInput("FILE", REPEATED_REQUEST.format(name=quoted(request.request_id)))
         self._requests.add(request.request_id)

@@ -504,8 +504,9 @@ def archive_of(path: Path, *rows: tuple[str, str, list[int]]) -> Path:
         ([("r", "ada", [1]), ("r", "ada", [2])], "has two requests with the id"),
         ([("r", "ada", [1]), ("q", "ada", [1])], "has two interactions with the id 1;"),
         ([("r", "ada", [1, 1])], "has two interactions with the id 1;"),
-        ([("r", " ada", [1])], "has a user whose name begins or ends with a blank"),
-        ([("r", "ada\u00a0", [1])], "has a user whose name begins or ends with a blank"),
+        ([("r", " ada", [1])], "has a user_id that begins or ends with a blank"),
+        ([("r", "ada\u00a0", [1])], "has a user_id that begins or ends with a blank"),
+        ([(" r", "ada", [1])], "has a request_id that begins or ends with a blank"),
     ],
     ids=str,
 )

@@ -314,6 +314,21 @@ async def test_interactions_whose_ids_are_taken_or_unknown_here_get_new_ones(cli
         await client.delete_requests_by_ids(["c"])
 
 
+async def test_an_imported_id_leaves_room_for_ids_that_every_client_can_write(client: ReflexioClient) -> None:
+    """JavaScript rounds whole numbers above 2**53, and would delete another interaction."""
+    await publish(client, "a")
+    [copied] = (await client.read_whole(["a"])).requests
+    for request_id, number in (("largest", 2**52), ("larger", 2**53)):
+        copied.request.request_id = request_id
+        copied.interactions[0].interaction_id = number
+        await client.put_back(copied)
+    await publish(client, "later")
+    stored = (await client.read_whole(["largest", "larger", "later"])).requests
+    ids = [interaction.interaction_id for item in stored for interaction in item.interactions]
+    assert 2**52 in ids
+    assert max(ids) < 2**52 + 100
+
+
 async def test_large_requests_are_read_whole_a_few_at_a_time(client: ReflexioClient) -> None:
     for request_id in "abc":
         await client.publish(body(request_id, Interaction(content="x" * 700_000)), minted=True)
