@@ -253,7 +253,7 @@ async def make_plan(
     selected = await target.select(scope, progress)
     takes_learnings = options.include_learnings or target.noun == "learning"
     last = await _unfinished(target, state, owner) if options.erase or takes_learnings else None
-    unfinished = last.erases if last and options.erase else {}
+    unfinished: Mapping[str, Sequence[Name]] = last.erases if last and options.erase else {}
     chosen = await _choose(scope, target, options, selected, state, owner, unfinished)
     erased_ids = {item.id for item in chosen.erased}
     if target.noun == "interaction":  # a copy of its request has it, too
