@@ -33,6 +33,7 @@ __all__ = [
     "refuse_wrong_keys",
     "scopes_of",
     "state_file",
+    "store_folder",
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
@@ -82,7 +83,7 @@ def location_of(settings: Settings) -> str:
     return str(Path(settings.store or default_store()).resolve())
 
 
-def _folder(settings: Settings) -> Path | None:
+def store_folder(settings: Settings) -> Path | None:
     """The folder of the embedded store, of the state and of the key; `None` in memory."""
     if settings.store == ":memory:":
         return None
@@ -90,7 +91,7 @@ def _folder(settings: Settings) -> Path | None:
 
 
 def state_file(settings: Settings) -> Path | None:
-    return folder / _STATE_FILE if (folder := _folder(settings)) else None
+    return folder / _STATE_FILE if (folder := store_folder(settings)) else None
 
 
 def local_key(settings: Settings) -> bytes | None:
@@ -101,7 +102,7 @@ def local_key(settings: Settings) -> bytes | None:
 
     Raises `WrongKey` if the file cannot be used, and `StateUnusable` if it cannot be made.
     """
-    if (folder := _folder(settings)) is None:
+    if (folder := store_folder(settings)) is None:
         return None
     path = folder / _KEY_FILE
     if not path.is_symlink():  # it would change the target of a link; `read_secret` refuses the link
@@ -161,7 +162,7 @@ def open_state(settings: Settings) -> State:
         return [local_key(settings) or secrets.token_bytes(_KEY_BYTES)]
 
     return State(
-        database, keys, limit=settings.delete_cap, days=settings.recovery_days, folder=_folder(settings)
+        database, keys, limit=settings.delete_cap, days=settings.recovery_days, folder=store_folder(settings)
     )
 
 
@@ -182,7 +183,7 @@ def refuse_wrong_keys(settings: Settings) -> None:
 
     A state that cannot be reached is no reason to stop: reading and publishing go on without it.
     """
-    folder = _folder(settings)
+    folder = store_folder(settings)
     try:
         if not settings.state and folder and os.path.lexists(folder / _KEY_FILE):
             local_key(settings)  # raises, even if there is no state yet

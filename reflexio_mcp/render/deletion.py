@@ -277,7 +277,7 @@ def _outcome(deletion: PastDeletion, words: Words) -> str:
 
 def _copy(deletion: PastDeletion) -> str:
     if deletion.copied and deletion.until:
-        return f"recovery copy of {counts(deletion.copied)} until {moment(deletion.until)}"
+        return f"recovery copy of {counts(deletion.copied)} at least until {moment(deletion.until)}"
     return "no recovery copy"
 
 

@@ -11,7 +11,7 @@ A sentence is a format string:
   `{names:known}` puts what is known in brackets, `{names:plain}` leaves the quotation marks out. A model gets names
   only inside a fence, from `named_in_fence`.
 - `{until}` is a time, in another form with a format of `strftime`; both are empty without a time.
-- `{kept}` is how long a recovery copy is kept: until a time, or for a number of days.
+- `{kept}` is how long a recovery copy is kept: at least until a time, or for a number of days.
 - `{done}` is `deleted`, or `changed` for a correction.
 """
 
@@ -107,7 +107,10 @@ class Words:
         """
         if way_back is None:
             return ""
-        kept = f"until {moment(way_back.until)}" if way_back.until else f"for {counted(way_back.days, 'day')}"
+        # A copy expires after days of use, which can be later.
+        kept = f"at least until {moment(way_back.until)}"
+        if not way_back.until:
+            kept = f"for at least {counted(way_back.days, 'day')}"
         said = self.way_back[way_back.state].format(kept=kept)
         has_copy = way_back.state in ("whole", "words", "text")
         if not has_copy:

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp import private_files
-from reflexio_mcp.backend import default_store
+from reflexio_mcp.backend import default_store, store_folder
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.answer_size import SHORT_PAGE_ROWS, page_room
 from reflexio_mcp.results.audit import AuditResult
@@ -200,7 +200,8 @@ async def export_data(
         owner, selected = await app.owner(scope), filter_in_words(asked, words=False)
         await in_thread(app.state.note_export, owner, selected, archive.counts)
     if call.headers is None:
-        path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")
+        folder = store_folder(app.settings) or default_store().parent
+        path = folder / f"export-{uuid4().hex[:8]}.zip"
         with _writing(file):
             private_files.make_folder(path.parent)
             save(file, path)

@@ -276,6 +276,15 @@ async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decide
     assert len(archives(data_folder)) == 2
 
 
+async def test_a_model_gets_the_file_in_the_folder_of_the_store(world: World, tmp_path: Path) -> None:
+    await world.put("a")
+    folder = tmp_path / "chosen"
+    async with world.connect(CONFIRM="off", STORE=str(folder / "store.db")) as caller:
+        plan = await caller.call("export_data")
+        done = await caller.call("export_data", redact=False, confirm=plan["confirm"])
+    assert archives(folder) == [Path(done["file"])]
+
+
 FULL = Path("/dev/full")
 """A device on which every write fails as on a full disk."""
 

@@ -148,7 +148,7 @@ export async function looksDeletesAndUndoes(browser) {
   await choose(view, "Notes of the stand-up");
   assert.equal(await view.locator("#selected").textContent(), "1 conversation selected 8 messages, 2 people");
   await askToDelete(view);
-  assert.match(await sheet(view).textContent(), /A copy is kept until 8 \w+|A copy is kept until \d/);
+  assert.match(await sheet(view).textContent(), /A copy is kept at least until (8 \w+|\d)/);
   assert.doesNotMatch(await sheet(view).textContent(), /=true|_requests|request/);
   assert.equal(await view.evaluate(() => document.activeElement.textContent), "Cancel");
   const final = view.locator("#sheet .final");
@@ -159,7 +159,7 @@ export async function looksDeletesAndUndoes(browser) {
   await view.locator(".typed input").fill("8");
   await final.click();
   await toast(view, "8 messages deleted, checked by reading again.").waitFor();
-  assert.match(await toast(view).textContent(), /A copy is kept until \d/);
+  assert.match(await toast(view).textContent(), /A copy is kept at least until \d/);
   assert.equal(await row(view, "Notes of the stand-up").count(), 0);
   const stored = async () => (await client.callTool({ name: "list_requests", arguments: { session_id: "standup-5f0c2a9be1d4" } }));
   assert.equal((await stored()).structuredContent.returned, 0);
@@ -207,7 +207,7 @@ export async function putsAMessageBackWhereItWasSaid(browser) {
   ]);
   const place = await scrolled();
   assert.equal(await view.locator("#sheet-title").textContent(), "Delete 1 message");
-  assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy.*It comes back at its place and is marked “put back”/s);
+  assert.match(await sheet(view).textContent(), /Keep a copy at least until.*Keep no copy.*It comes back at its place and is marked “put back”/s);
   await view.locator("#sheet .final").click();
   await toast(view, "1 message deleted, checked by reading again.").waitFor();
   await comesTo(async () => assert.deepEqual(await said(), before.filter((one) => !one.startsWith("Noted. So"))));
@@ -1357,7 +1357,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   assert.match(await note.textContent(), /Said in nearly these words: “its import is late”/);
   assert.match(await row(view, "Notes of the stand-up").locator(".gist").textContent(), /1 learned/);
   await note.locator("button", { hasText: "Forget" }).click();
-  assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy/s);
+  assert.match(await sheet(view).textContent(), /Keep a copy at least until.*Keep no copy/s);
   await button(view, /^Forget$/).click();
   await toast(view, "1 learned thing forgotten, checked by reading again.").waitFor();
   const whose = { learning_ids: ["profile:1"], user_id: "maria.keller" };
@@ -1399,7 +1399,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   await view.locator(".fate", { hasText: "Key" }).locator("label", { hasText: "Will be forgotten" }).click();
   await view.locator("#sheet-title", { hasText: "Delete 8 messages and 2 learned things" }).waitFor();
   await view.locator(".fate", { hasText: "Hands the import" }).locator("label", { hasText: "Kept" }).click();
-  assert.match(await view.locator("#sheet .said").last().textContent(), /1 learned thing stays\. A copy is kept until/);
+  assert.match(await view.locator("#sheet .said").last().textContent(), /1 learned thing stays\. A copy is kept at least until/);
   await typeNumber(view);
   await view.locator("#sheet .final").click();
   await toast(view, "8 messages and 1 learned thing deleted").waitFor();
@@ -1521,7 +1521,7 @@ async function wholeJob({ view, told = async () => {} }) {
   const forgotten = async () => {
     await home.locator("button", { hasText: "Forget" }).click();
     await button(view, /^Forget$/).waitFor();
-    assert.match(await sheet(view).textContent(), /A copy is kept until/);
+    assert.match(await sheet(view).textContent(), /A copy is kept at least until/);
     assert.deepEqual(await axe(view), []);
     await button(view, /^Forget$/).click();
     await toast(view, "1 learned thing forgotten, checked by reading again.").waitFor();
@@ -1545,7 +1545,7 @@ async function wholeJob({ view, told = async () => {} }) {
   await view.locator("#sheet-title", { hasText: /^Delete \d+ messages and 1 learned thing$/ }).waitFor();
   // A key is in it, so no copy is kept unless that is chosen.
   await view.locator(".pick", { hasText: "Keep a copy" }).locator("input").check();
-  await view.locator("#sheet .said", { hasText: "A copy is kept until" }).last().waitFor();
+  await view.locator("#sheet .said", { hasText: "A copy is kept at least until" }).last().waitFor();
   const what = (await view.locator("#sheet-title").textContent()).replace("Delete ", "");
   assert.deepEqual(await axe(view), []);
   await typeNumber(view);

@@ -434,7 +434,7 @@ function notesOn(receipts, erase) {
   const states = receipts.map((one) => one.way_back?.state);
   return [
     ...[...left].map(([why, count]) => `${number(count)} ${wordsFor(why)}.`),
-    until ? `A copy is kept until ${state.clock.day(Date.parse(until))}.`
+    until ? `A copy is kept at least until ${state.clock.day(Date.parse(until))}.`
       : states.includes("unknown") ? "An older copy may still have some of it."
         : erase && states.includes("erased") ? "No copy is kept, and older copies of it went too." : "",
   ].filter(Boolean);

@@ -128,7 +128,7 @@ function said(plan, choice, undecided) {
   return [
     undecided > 0 && `Decide about ${counted(undecided, "learned thing")} first.`,
     stay > 0 && `${counted(stay, "learned thing")} ${stay === 1 ? "stays" : "stay"}.`, back > 0 && `${counted(back, "older one")} ${back === 1 ? "is" : "are"} used again.`,
-    until ? `A copy is kept until ${until}; undo it under Recently deleted.` : "This cannot be undone.",
+    until ? `A copy is kept at least until ${until}; undo it under Recently deleted.` : "This cannot be undone.",
   ].filter(Boolean).join(" ");
 }
 
@@ -209,7 +209,7 @@ function Copy({ sheet, secret, whole, what }) {
   const until = keptUntil(false);
   if (!until) return html`<p>No. This server keeps no copy, so this cannot be undone.</p>`;
   const lost = whole ? "" : "Pictures and citations do not come back, and the time is that of the undo.";
-  return html`<div><label class="pick"><input type="radio" name="copy" checked=${!sheet.erase} onChange=${() => chooseCopy(false)} /><span>Keep a copy until ${until}
+  return html`<div><label class="pick"><input type="radio" name="copy" checked=${!sheet.erase} onChange=${() => chooseCopy(false)} /><span>Keep a copy at least until ${until}
       <span class="small">On ${server?.keeper}. Undo puts ${what} back where ${what === "it" ? "it was" : "they were"}.</span>
       ${lost && html`<span class="small other">${lost}</span>`}${secret && html`<span class="small other">The key or password would stay readable in the copy.</span>`}</span></label>
     <label class="pick"><input type="radio" name="copy" checked=${sheet.erase} onChange=${() => chooseCopy(true)} /><span>Keep no copy
@@ -219,7 +219,7 @@ function Copy({ sheet, secret, whole, what }) {
 /** @param {{sheet: any}} given */
 function MessageSheet({ sheet }) {
   const { row, interaction, erase } = sheet;
-  return html`<${Frame} title="Delete 1 message" said=${keptUntil(erase) ? `A copy is kept until ${keptUntil(erase)}.` : "This cannot be undone."}
+  return html`<${Frame} title="Delete 1 message" said=${keptUntil(erase) ? `A copy is kept at least until ${keptUntil(erase)}.` : "This cannot be undone."}
     buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Delete 1 message${erase ? " for good" : ""}<//>`}>
     <div class="passage"><p class="who"><bdi>${shortened(row.user)}</bdi>, ${state.clock.when(row.at)}</p><p class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 600)} /></p></div>
     <p class="soft small">The rest of the conversation stays, and so does what was learned.</p>
@@ -232,7 +232,7 @@ function MessageSheet({ sheet }) {
 function ForgetSheet({ sheet }) {
   const { learning, erase } = sheet;
   const rows = learning.evidence.flatMap((/** @type {import("./memory.js").Evidence} */ each) => state.index.rows.get(each.request) ?? []);
-  return html`<${Frame} title="Forget 1 learned thing" said=${keptUntil(erase) ? `A copy is kept until ${keptUntil(erase)}.` : "This cannot be undone."}
+  return html`<${Frame} title="Forget 1 learned thing" said=${keptUntil(erase) ? `A copy is kept at least until ${keptUntil(erase)}.` : "This cannot be undone."}
     buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Forget${erase ? " for good" : ""}<//>`}>
     <p class="lead" dir="auto"><${LearnedText} learning=${learning} /></p>
     <p class="soft small">The conversations stay, so the same may be learned again.${learning.replaced.length > 0 && html` “<bdi>${learning.replaced[0]}</bdi>”, which it replaced, is not used again.`}</p>
@@ -245,7 +245,7 @@ function ForgetSheet({ sheet }) {
 function CorrectSheet({ sheet }) {
   const { learning, text } = sheet;
   const changed = text.trim() && text !== learning.text;
-  return html`<${Frame} title="Correct 1 learned thing" said=${keptUntil(false) ? `The old text is kept until ${keptUntil(false)}.` : "The old text is not kept."}
+  return html`<${Frame} title="Correct 1 learned thing" said=${keptUntil(false) ? `The old text is kept at least until ${keptUntil(false)}.` : "The old text is not kept."}
     buttons=${html`<${Cancel} /><${Button} class="strong" disabled=${!changed} onClick=${carryOut}>Save<//>`}>
     <label><span class="label">What the assistant should know${learning.user ? " about " : ""}<bdi>${shortened(learning.user)}</bdi></span>
       <textarea dir="auto" value=${text} onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { text: /** @type {HTMLTextAreaElement} */ (event.target).value })}></textarea></label>
