@@ -190,7 +190,11 @@ def limits() -> str:
         ("Interactions in one request", f"{MAX_INTERACTIONS:,}", "MAX_INTERACTIONS"),
         ("Characters in one interaction", f"{MAX_CONTENT_CHARS:,}", "MAX_CONTENT_CHARS"),
         ("Size of one publish", f"{MAX_BODY_BYTES // MIB} MiB", "MAX_BODY_BYTES"),
-        ("Publishes a minute by everyone together (Reflexio's own limit)", f"{PUBLISHES_PER_MINUTE}", "PUBLISHES_PER_MINUTE"),
+        (
+            "Publishes a minute, by all people (Reflexio's limit)",
+            f"{PUBLISHES_PER_MINUTE}",
+            "PUBLISHES_PER_MINUTE",
+        ),
         ("Rows on one page of a list", f"{most_rows}", "limit"),
         ("Characters of one answer", f"{TEXT_CHARS:,}", "TEXT_CHARS"),
         ("Characters of a page with `limit`, or of places", f"{PAGE_CHARS:,}", "PAGE_CHARS"),
