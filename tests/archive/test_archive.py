@@ -252,7 +252,7 @@ async def test_the_manifest_says_what_could_not_be_read(world: World, tmp_path: 
     "first", [{}, {"redact": True}, {"redact": False}, {"redact": False, "confirm": "1"}]
 )
 async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decided(
-    world: World, data_folder: Path, first: dict[str, Any], confirm: str
+    world: World, tmp_path: Path, first: dict[str, Any], confirm: str
 ) -> None:
     await world.put("a", text=f"my key is {KEY}")
     await world.put("b", text="write to ada@lovelace.org")
@@ -266,23 +266,14 @@ async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decide
         assert "Secrets and personal data are exported as stored" in plan["text"]
         assert bool(fact_of(plan, "wrong_code")) is ("confirm" in first)
         assert "file" not in plan
-        assert not archives(data_folder)
+        assert not archives(tmp_path)
         done = await caller.call("export_data", user_id="ada", redact=True, confirm=plan["confirm"])
-        (path,) = archives(data_folder)
+        (path,) = archives(tmp_path)
         assert done["file"] == str(path)
         assert done["archive"]["findings"] == found
         assert "[redacted: openai-key]" in str(lines(path, "requests"))
         await caller.call("export_data", user_id="ada", redact=False, confirm=plan["confirm"])
-    assert len(archives(data_folder)) == 2
-
-
-async def test_a_model_gets_the_file_in_the_folder_of_the_store(world: World, tmp_path: Path) -> None:
-    await world.put("a")
-    folder = tmp_path / "chosen"
-    async with world.connect(CONFIRM="off", STORE=str(folder / "store.db")) as caller:
-        plan = await caller.call("export_data")
-        done = await caller.call("export_data", redact=False, confirm=plan["confirm"])
-    assert archives(folder) == [Path(done["file"])]
+    assert len(archives(tmp_path)) == 2
 
 
 FULL = Path("/dev/full")
@@ -292,7 +283,8 @@ FULL = Path("/dev/full")
 def full_place(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """Let the temporary folder or the folder of the export be full."""
     if place == "temporary folder":
-        for name in ("tempfile.TemporaryFile", "reflexio_mcp.read_commands.TemporaryFile"):
+        # The module first: it would import what is patched, and keep it.
+        for name in ("reflexio_mcp.read_commands.TemporaryFile", "tempfile.TemporaryFile"):
             monkeypatch.setattr(name, lambda: FULL.open("r+b"))
     else:
         create = private_files.create
@@ -309,7 +301,7 @@ def full_place(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
 @pytest.mark.skipif(not FULL.exists(), reason="there is no full device")
 @pytest.mark.parametrize("place", ["temporary folder", "folder of the export"])
 async def test_an_export_onto_a_full_disk_leaves_no_file_and_says_why(
-    world: World, data_folder: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     for number in range(20):
         await world.put(f"r{number}")
@@ -318,11 +310,11 @@ async def test_an_export_onto_a_full_disk_leaves_no_file_and_says_why(
         with monkeypatch.context() as patch:
             full_place(patch, place)
             said = await caller.refused("export_data", redact=False, confirm=plan["confirm"])
-        assert not archives(data_folder)
+        assert not archives(tmp_path)
         done = await caller.call("export_data", redact=False, confirm=plan["confirm"])
     assert "No space left on device" in said
     assert "Something went wrong inside" not in said
-    assert archives(data_folder) == [Path(done["file"])]
+    assert archives(tmp_path) == [Path(done["file"])]
 
 
 async def test_an_export_without_a_temporary_folder_says_so_and_names_no_folder_of_the_server(
@@ -355,7 +347,7 @@ async def test_the_command_for_an_export_onto_a_full_disk_leaves_no_file_and_say
 
 
 async def test_the_code_of_an_export_is_for_what_was_shown_and_lets_the_conversation_go_on(
-    world: World, data_folder: Path
+    world: World, tmp_path: Path
 ) -> None:
     world.clock.now = int(time.time()) - 60
     await world.put("a")
@@ -375,12 +367,11 @@ async def test_the_code_of_an_export_is_for_what_was_shown_and_lets_the_conversa
         await world.put("a", text="as many requests, and other words")
         changed = await caller.call("export_data", redact=False, confirm=plan["confirm"])
         assert fact_of(changed, "wrong_code")
-    assert len(archives(data_folder)) == 1
+    assert len(archives(tmp_path)) == 1
 
 
 async def test_a_read_only_server_exports_nothing(
     world: World,
-    data_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -393,7 +384,7 @@ async def test_a_read_only_server_exports_nothing(
     assert await command("export", "--output", str(path), "--store", store) == 2
     assert "READ_ONLY" in capsys.readouterr().err
     assert not path.exists()
-    assert not archives(data_folder)
+    assert not archives(tmp_path)
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
@@ -436,7 +427,7 @@ async def test_a_server_that_does_not_look_for_personal_data_says_so(world: Worl
     assert fact_of(plan["archive"], "rule_off")
 
 
-async def test_a_caller_of_one_user_exports_that_user_alone(world: World, data_folder: Path) -> None:
+async def test_a_caller_of_one_user_exports_that_user_alone(world: World, tmp_path: Path) -> None:
     await world.put("a")
     await world.put("b", user="bob")
     await world.learn("of-b", "b", user="bob")
@@ -444,7 +435,7 @@ async def test_a_caller_of_one_user_exports_that_user_alone(world: World, data_f
         await caller.refused("export_data", user_id="bob", redact=False)
         plan = await caller.call("export_data", redact=False)
         await caller.call("export_data", redact=False, confirm=plan["confirm"])
-    (path,) = archives(data_folder)
+    (path,) = archives(tmp_path)
     assert (names(path), lines(path, "learnings")) == ({"a"}, [])
 
 
