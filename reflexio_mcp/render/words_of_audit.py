@@ -45,11 +45,13 @@ AUDIT: Final = RoomWords(
             "Secrets are known by formats, names before them and sentences; plain words as a password are not seen."
         ),
         FactCode.KNOWS_PASSAGES: (
-            "Prompt injections are known by signs alone; plain orders that address nobody have none."
+            "Prompt injections are known by signs alone; plain orders that address nobody, and most languages but "
+            "English, have none."
         ),
         FactCode.NO_PASSAGE: (
             "No passage has the known signs of prompt injection, which is no all-clear: plain orders that address "
-            "nobody have none, so the pages, e-mails and tool results among the requests have to be read."
+            "nobody, and most languages but English, have none, so the pages, e-mails and tool results among the "
+            "requests have to be read."
         ),
         FactCode.KNOWS_PERSONAL: "Personal data is known by the form of numbers and addresses.",
         FactCode.KNOWS_DUPLICATES: (
@@ -105,8 +107,8 @@ AUDIT: Final = RoomWords(
         ("list_requests",): {
             FactCode.NO_PASSAGE: (
                 "No passage has the known signs of prompt injection, which is no all-clear: plain orders that address "
-                "nobody have none. list_requests with detail=full shows the pages, e-mails and tool results "
-                "to be read."
+                "nobody, and most languages but English, have none. list_requests with detail=full shows the pages, "
+                "e-mails and tool results to be read."
             ),
         },
     },
