@@ -33,7 +33,7 @@ from reflexio_mcp.traffic.archive import import_requests, requests_in
 from reflexio_mcp.traffic.deletion.erasures import note_import, take_out_waiting, would_go
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
-from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, named, skipped_copies
+from reflexio_mcp.traffic.deletion.plan import Options, Planned, describe_target, make_plan, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
 from reflexio_mcp.traffic.errors import NotStored, TrafficError, needing_state
@@ -182,7 +182,7 @@ def _carry_out(
             screen.say(SHELL.status(refusal, corrects=planned.plan.corrects))
         else:
             screen.say(f"Nothing was {done}.")
-        target_name = named(planned.target, words=False)
+        target_name = describe_target(planned.target, words=False)
         _run(partial(job.note_refusal, tool=tool, target=target_name, why=refusal), settings, caller)
         return 1
     with job.running("Run the command again to finish"):

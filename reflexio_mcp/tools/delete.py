@@ -24,7 +24,7 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of,
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
-from reflexio_mcp.traffic.deletion.plan import Options, named, skipped_copies
+from reflexio_mcp.traffic.deletion.plan import Options, describe_target, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, needing_state, require_id
@@ -182,7 +182,7 @@ async def finish_deletion(
     verdict = verdict_of(prepared, consent)
     if verdict.status in NOT_AGREED:
         with suppress(StateUnusable):  # nothing was deleted, which the answer says
-            target = named(planned.target, words=False)
+            target = describe_target(planned.target, words=False)
             why, client = verdict.status, _client_of(call)
             await in_thread(app.state.note_refusal, planned.owner, tool, target, why, client)
     if verdict.status:  # why it is not carried out

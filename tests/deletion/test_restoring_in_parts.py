@@ -252,7 +252,7 @@ async def test_an_undo_leaves_in_use_what_expired_the_successor_of(
     async with world.connect(CONFIRM="off") as caller:
         number = (await caller.receipt("delete_requests", **CI))["number"]
         monkeypatch.setattr(
-            "reflexio_mcp.traffic.deletion.restore._is_over", lambda learning: "Loves" in learning.content
+            "reflexio_mcp.traffic.deletion.restore._has_expired", lambda learning: "Loves" in learning.content
         )
         done = await caller.restored(number)
     assert known(world) == {("Cannot eat peanuts", None): 1}

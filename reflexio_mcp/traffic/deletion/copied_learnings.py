@@ -69,7 +69,8 @@ class Comparison:
 
     Args:
         back: the ids of the replaced learnings that the deletion was to make current again.
-        later_texts: the digests of learnings whose text was corrected since, by that of the text before.
+        later_texts: the digests of the texts that corrections have given to playbooks since, by that of the copied
+            text.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Comparison:
         }
         self._renumbered = renumbered
         self._back = {key: copied[key] for key in copied.keys() & back if copied[key].is_replaced}
-        self._unknown = dict(stored)
+        self._unmatched = dict(stored)
         self._found = Compared(missing=dict(copied))
 
     def compare(self) -> Compared:
@@ -99,7 +100,7 @@ class Comparison:
 
     def _find_by_id(self) -> None:
         for key, learning in self._copied.items():
-            if there := self._unknown.get(key):
+            if there := self._unmatched.get(key):
                 self._note(self._place_of(key, learning, there), key, there)
 
     def _place_of(self, key: str, learning: Learning, there: Learning) -> dict[str, Learning]:
@@ -128,15 +129,16 @@ class Comparison:
             if key not in found.revived
         }
         self._pair(found.revived, revived, lambda there: (self._facts(there), there.changed_at))
+        # The interactions may have other ids since another restore, so the rest has to do.
         said = {key: _said(learning) for key, learning in self._missing_playbooks}
         self._pair(found.same, said, _said)
-        # Its interactions have other ids since another restore, or another call has corrected it since.
         corrected = {
             key: (text, learning.state)
             for key, learning in self._missing_playbooks
             for text in self._new_texts[key]
         }
         self._pair(found.corrected, corrected, _said)
+        # Another call may have corrected the playbook since.
         for key, learning in self._missing_playbooks:
             for text in self._later_texts.get(learning.digest, ()):
                 self._pair(found.taken, {key: (text, learning.state)}, _said)
@@ -156,13 +158,13 @@ class Comparison:
         wanted: Mapping[str, Hashable],
         facts_of: Callable[[Learning], Hashable],
     ) -> None:
-        playbooks = [there for there in self._unknown.values() if there.kind == "user_playbook"]
+        playbooks = [there for there in self._unmatched.values() if there.kind == "user_playbook"]
         for key, there in paired(wanted, playbooks, facts_of).items():
             self._note(place, key, there)
 
     def _note(self, place: dict[str, Learning], key: str, there: Learning) -> None:
         place[key] = there
-        del self._unknown[there.learning_id]
+        del self._unmatched[there.learning_id]
         self._found.missing.pop(key, None)
 
 

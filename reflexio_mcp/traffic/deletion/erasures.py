@@ -15,13 +15,13 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.claims import claim
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
-    LEARNINGS,
+    LEARNING_MODELS,
     Item,
+    content_of,
     interactions_said,
     item_of,
     learning_item,
     names_of,
-    opened,
     said_digest,
 )
 from reflexio_mcp.traffic.errors import needing_state
@@ -39,17 +39,17 @@ __all__ = ["note_import", "take_out_waiting", "would_go"]
 class Naming:
     """What an erasure names, to tell it from what the same recovery copies contain besides.
 
-    It is asked about copies from the oldest to the newest: the copy of a request comes before those of the learnings
-    from it, and says which interactions they came from.
+    Call `meant` once with each copy, the oldest first. The copy of a request comes before those of the learnings from
+    it. It says which interactions they came from, and `meant` remembers that.
 
     Args:
         user_id: everything of this user; empty for `items` alone.
         items: the planned items.
         request_id, interactions: only these interactions of this request.
-        others_say: how many of its other interactions say the same, by a digest of what they say.
+        others_say: how many other interactions of `request_id` are stored, by a digest of what they say.
         of_learnings: the erasure names learnings, not requests.
         takes_learnings: learnings that came from nothing else go with the requests.
-        stay: ids of stored requests that the copies contain too and that the erasure does not name.
+        requests_stay: ids of stored requests that the copies contain too and that the erasure does not name.
         learnings_stay: learnings that are stored and do not go, by id.
         corrected: the id of a learning that gets another text and does not go.
     """
@@ -61,7 +61,7 @@ class Naming:
     others_say: Mapping[str, int] = field(default_factory=dict[str, int])
     of_learnings: bool = False
     takes_learnings: bool = False
-    stay: Collection[str] = ()
+    requests_stay: Collection[str] = ()
     learnings_stay: Mapping[str, Learning] = field(default_factory=dict[str, Learning])
     corrected: str = ""
 
@@ -73,7 +73,7 @@ class Naming:
         """Return what of a copy is named; `None` if nothing is."""
         if self.user_id:
             return Meant() if copied.user == self.user_id else None
-        content = opened(copied)
+        content = content_of(copied)
         if isinstance(content, Learning):
             return self._of_learning(content)
         if self.interactions:
@@ -84,18 +84,19 @@ class Naming:
         own = {(copied.user, interaction.interaction_id) for interaction in content.interactions}
         named = (copied.user, copied.restored_id) in self._ids
         named = named or (copied.kind == "interaction" and own <= self._came_from)
-        if copied.restored_id in self.stay or not named:
+        if copied.restored_id in self.requests_stay or not named:
             return None
         self._came_from |= own
         return Meant()
 
     def _of_interactions(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
         named = {interaction.interaction_id for interaction in content.interactions} & self.interactions
+        # The first name of a copy names the request.
         if not named or copied.names[0] != Name.of("request", self.request_id):
             return None
         self._came_from |= {(copied.user, number) for number in named}
         if copied.kind == "interaction":
-            return None if copied.restored_id in self.stay else Meant()
+            return None if copied.restored_id in self.requests_stay else Meant()
         said = dict(
             zip(
                 [interaction.interaction_id for interaction in content.interactions],
@@ -112,16 +113,22 @@ class Naming:
         )
 
     def _of_learning(self, learning: Learning) -> Meant | None:
-        said = [name for name, other in self.learnings_stay.items() if other.digest == learning.digest]
+        same_stay = [
+            learning_id
+            for learning_id, other in self.learnings_stay.items()
+            if other.digest == learning.digest
+        ]
         if (learning.user_id, learning.learning_id) in self._ids:
-            return Meant(stay=said, corrected=self.corrected)
+            return Meant(stay=same_stay, corrected=self.corrected)
         if learning.learning_id in self.learnings_stay:
             return None
         if self.of_learnings:  # a restored playbook has another id
-            return Meant(stay=said, corrected=self.corrected) if learning.kind == "user_playbook" else None
+            return (
+                Meant(stay=same_stay, corrected=self.corrected) if learning.kind == "user_playbook" else None
+            )
         sources = {(learning.user_id, number) for number in learning.interaction_ids}
         if self.takes_learnings and sources and sources <= self._came_from:
-            return Meant(stay=said)
+            return Meant(stay=same_stay)
         return None
 
 
@@ -185,7 +192,7 @@ async def take_out_copied(
             named = naming.meant(copied)
             if named and copied.restored_id not in planned:
                 found = by_restore if copied.deletion in restored else others
-                found.append(state.must_go.note_of(copied, named, len(found)))
+                found.append(state.must_go.note_of(copied, named, number=len(found)))
         return by_restore, others
 
     by_restore, others = await in_thread(noted)
@@ -196,9 +203,8 @@ async def take_out_copied(
 
 async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
     found = await _stored(scope, state, notes)
-    items = [item for several in found.values() for item in several]
-    holds = await holds_on(scope, items, state, owner)
-    held = {number for number, several in found.items() if any(item.id in holds for item in several)}
+    holds = await holds_on(scope, [item for items in found.values() for item in items], state, owner)
+    held = {number for number, items in found.items() if any(item.id in holds for item in items)}
     going = [
         item
         for note in notes
@@ -213,10 +219,10 @@ async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mu
     absent = [note for note in notes if note.number not in there]
     still = [note for note in notes if note.number in there]
     return TakenOut(
-        [note for note in absent if note.number in found],
-        absent,
-        [note for note in still if note.number in held],
-        [note for note in still if note.number not in held],
+        gone=[note for note in absent if note.number in found],
+        absent=absent,
+        held=[note for note in still if note.number in held],
+        left=[note for note in still if note.number not in held],
     )
 
 
@@ -237,7 +243,7 @@ async def would_go(
     return {
         request.request.request_id
         for request in requests
-        if any(note.id == request.request.request_id and _meant(state, note, request) for note in notes)
+        if any(note.id == request.request.request_id and _meant_items(state, note, request) for note in notes)
     }
 
 
@@ -273,12 +279,14 @@ async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[i
 
     Of a request that the service fails to return, nobody knows what it says: then there are no items.
     """
-    learned = [note for note in notes if note.kind in LEARNINGS]
-    requested = [note for note in notes if note.kind not in LEARNINGS]
-    return await _requests(scope, state, requested) | await _learnings(scope, state, learned)
+    of_learnings = [note for note in notes if note.kind in LEARNING_MODELS]
+    of_requests = [note for note in notes if note.kind not in LEARNING_MODELS]
+    return await _stored_requests(scope, state, of_requests) | await _stored_learnings(
+        scope, state, of_learnings
+    )
 
 
-async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
+async def _stored_requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
     found: dict[int, list[Item]] = {}
     meant: defaultdict[str, list[MustGo]] = defaultdict(list)
     for note in notes:
@@ -289,7 +297,7 @@ async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict
             for note in meant[stored.request.request_id]:
                 if isinstance(stored, UnreadableRequest):
                     found[note.number] = []
-                elif items := _meant(state, note, stored):
+                elif items := _meant_items(state, note, stored):
                     found[note.number] = items
 
     filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
@@ -297,9 +305,9 @@ async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict
     return found
 
 
-def _meant(state: State, note: MustGo, stored: RequestWithInteractions) -> list[Item]:
-    """Return what a note means of the request with its id."""
-    if note.user != stored.request.user_id or note.kind in LEARNINGS:
+def _meant_items(state: State, note: MustGo, stored: RequestWithInteractions) -> list[Item]:
+    """Return the items that a note means of the stored request with the id of the note."""
+    if note.user != stored.request.user_id or note.kind in LEARNING_MODELS:
         return []
     if note.parts:
         places = state.must_go.parts_in(note, interactions_said(stored))
@@ -307,7 +315,7 @@ def _meant(state: State, note: MustGo, stored: RequestWithInteractions) -> list[
     return [item_of(stored)] if state.must_go.has_text(note, said_digest(stored)) else []
 
 
-async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
+async def _stored_learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
     found: defaultdict[int, list[Item]] = defaultdict(list)
     for user in sorted({note.user for note in notes}):
         of_user = [note for note in notes if note.user == user]

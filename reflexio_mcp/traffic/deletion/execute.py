@@ -41,22 +41,22 @@ from reflexio_mcp.traffic.deletion.erasures import TakenOut, take_out_copied, ta
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Item,
+    content_item,
+    content_of,
     copy_of,
     copy_of_learning,
     counts_of,
-    item_for,
     item_of,
     learning_item,
     names_of,
-    opened,
 )
 from reflexio_mcp.traffic.deletion.plan import (
     SKIPPED_COPIES,
     Planned,
+    describe_target,
     kept_form,
-    named,
-    recording,
     skipped_copies,
+    within_cap,
 )
 from reflexio_mcp.traffic.deletion.plan_learnings import WITH_WORDS
 from reflexio_mcp.traffic.deletion.targets import Correction, User
@@ -123,7 +123,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
         )
     intention = Intention(
         origin.tool,
-        target=named(planned.target, words=False),
+        target=describe_target(planned.target, words=False),
         number=len(planned.items) + len(planned.copied),
         code=origin.code,
         planned=[item.id for item in planned.stored if item.kind == "request"],
@@ -140,7 +140,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
         },
     )
     try:
-        with recording(intention.number):
+        with within_cap(intention.number):
             return await in_thread(state.begin, planned.owner, intention)
     except CodeUsed as error:
         raise CodeSpent(
@@ -192,21 +192,21 @@ class _Ledger:
         return cls(outcomes)
 
     @property
-    def holds(self) -> bool:
+    def any_held(self) -> bool:
         """Whether a hold keeps any planned item."""
         return "held" in self.outcomes.values()
 
-    def hold(self, ids: Iterable[str]) -> None:
+    def note_held(self, ids: Iterable[str]) -> None:
         """Note that holds keep items, which is the most important of all reasons."""
         self.outcomes.update((item_id, "held") for item_id in ids if item_id in self.outcomes)
 
-    def change(self, ids: Iterable[str]) -> None:
+    def note_changed(self, ids: Iterable[str]) -> None:
         """Note that other content is stored under the ids of items."""
         for item_id in ids:
             if item_id in self.outcomes and self.outcomes[item_id] != "held":
                 self.outcomes[item_id] = "changed"
 
-    def look(self, ids: Iterable[str], stored: Container[str]) -> None:
+    def note_stored(self, ids: Iterable[str], stored: Container[str]) -> None:
         """Note which items are still stored."""
         for item_id in ids:
             if item_id in stored:
@@ -285,9 +285,9 @@ class _Act:
         unplanned: ids of those that were stored before the deletion of the user, so that it was not sent.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
-        went: the learnings that were about to be deleted, by id.
+        going: the learnings that were about to be deleted, by id.
         current: the ids of the `replaced` that are current again, by the ids that they had.
-        restored: what a restore has stored since the plan of what only copies contained.
+        restored: what became of what only copies contained at the time of the plan, and a restore has stored since.
         not_copied: ids of items without a recovery copy, because an erasure has named them.
         claimed: learnings are claimed for this job.
         uncertain: a lost earlier try may still write a learning.
@@ -307,7 +307,7 @@ class _Act:
     unplanned: set[str] = field(default_factory=set[str])
     successor: Learning | None = None
     replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
-    went: dict[str, Learning] = field(default_factory=dict[str, Learning])
+    going: dict[str, Learning] = field(default_factory=dict[str, Learning])
     current: dict[str, str] = field(default_factory=dict[str, str])
     restored: TakenOut = field(default_factory=TakenOut)
     not_copied: set[str] = field(default_factory=set[str])
@@ -358,14 +358,14 @@ class _Act:
 
     async def _delete_user(self, target: User) -> ReflexioError | None:
         ids = [item.id for item in self.planned.items]
-        stored = await target.stored(self.scope, self.progress)
-        held = await self._hold(stored.items)
+        stored = await target.read_stored(self.scope, self.progress)
+        held = await self._note_held(stored.items)
         self.unplanned = _unplanned(stored.items, self.planned.items)
         self.arrived = len(self.unplanned)
         if self.unplanned:
             return None  # one call would delete what nobody has agreed to, and no cap has counted
         if held or target.hold(self.scope, stored) or await self._held_copies():
-            self.ledger.hold(ids)  # one call would delete the held items too
+            self.ledger.note_held(ids)  # one call would delete the held items too
             return None
         return await self._send(self.scope.client.clear_user_data(target.wanted.user_id), ids)
 
@@ -378,10 +378,10 @@ class _Act:
 
     async def _delete_batch(self, batch: Sequence[Item]) -> ReflexioError | None:
         """Read items again, copy the unchanged ones, and delete them."""
-        held = await self._hold(batch)
+        held = await self._note_held(batch)
         batch = [item for item in batch if item.id not in held]
         reading = await self._read(batch, whole=self.planned.days > 0)
-        self.ledger.change(reading.changed)
+        self.ledger.note_changed(reading.changed)
         erased = await self._keep(
             [reading.unchanged[item.id] for item in batch if item.id in reading.unchanged]
         )
@@ -391,7 +391,7 @@ class _Act:
             return await self._send(client.delete_requests_by_ids(ids), ids)
         by_id = {item.id: item for item in batch}
         for item_id in ids:  # the API deletes one interaction per call, so a batch takes minutes
-            if await self._hold([by_id[item_id]]):
+            if await self._note_held([by_id[item_id]]):
                 continue
             call = client.delete_interaction(batch[0].user_id, int(item_id))
             if fault := await self._send(call, [item_id]):
@@ -408,7 +408,7 @@ class _Act:
             await self._claim([item], alone=True)
             before = await target.read(self.scope)
             unchanged = before is not None and before.state == "current" and before.digest == item.digest
-            if before and unchanged and not await self._hold([item]):
+            if before and unchanged and not await self._note_held([item]):
                 target = target.under(before.learning_id)
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
@@ -429,7 +429,7 @@ class _Act:
             self.ledger.note(item.id, "gone_before")
         elif now.is_replaced:
             # A run that was active took the old text: it is another learning that is in use.
-            self.ledger.change([item.id])
+            self.ledger.note_changed([item.id])
         elif now.content == target.text:
             # The cap counts it, even if it was another call that wrote this text.
             self.ledger.sent.add(item.id)
@@ -437,7 +437,7 @@ class _Act:
         elif now.digest == item.digest:
             self.ledger.note(item.id, "still_present")
         else:
-            self.ledger.change([item.id])
+            self.ledger.note_changed([item.id])
 
     async def decide(self) -> None:
         """Approve, reject or delete shared rules that nobody has changed since the plan, and read them again."""
@@ -451,15 +451,15 @@ class _Act:
         with self._noting_failure():
             ids = [item.id for item in self.planned.items]
             # What is undone counts as stored. A rule that is not there any more leaves `sent`: it was gone before.
-            self.ledger.look(ids, await target.undone(self.scope, self.ledger.sent))
+            self.ledger.note_stored(ids, await target.undone(self.scope, self.ledger.sent))
             await self._release()
 
     async def _decide(self, target: "Rules") -> ReflexioError | None:
         planned = {item.id: item.digest for item in self.planned.items}
         items = await target.undecided(self.scope, self.ledger.sent)
-        held = await self._hold(items)
+        held = await self._note_held(items)
         changed = {item.id for item in items if item.digest != planned.get(item.id)}
-        self.ledger.change(changed)
+        self.ledger.note_changed(changed)
         free = [item.id for item in items if item.id not in held | changed]
         # A lost call can still take effect after the one that repeats it.
         self.uncertain |= not self.ledger.sent.isdisjoint(free)
@@ -488,11 +488,11 @@ class _Act:
         if self.claimed and not (self.failure or self.uncertain):
             await release(self.state, self.number)
 
-    async def _hold(self, items: Sequence[Item]) -> set[str]:
+    async def _note_held(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
         held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
         # Something else may be stored under the id of a copy.
-        self.ledger.hold(held.intersection(item.id for item in self.planned.items))
+        self.ledger.note_held(held.intersection(item.id for item in self.planned.items))
         return held
 
     @property
@@ -507,9 +507,9 @@ class _Act:
     @property
     def _erasure(self) -> Erasure:
         planned, target = self.planned, self.planned.target
-        users = {item.user_id for item in (*planned.items, *planned.copied)} | planned.unfinished.keys()
-        if target.owner:
-            users.add(target.owner)
+        users = {item.user_id for item in (*planned.items, *planned.copied)} | planned.left_to_erase.keys()
+        if target.only_user:
+            users.add(target.only_user)
         # Empty means everybody: of a request that cannot be read, the user may not be known.
         known_users = () if "" in users else users
         learnings = [
@@ -528,9 +528,9 @@ class _Act:
 
         reading = self.state.copies.read(planned.owner, names=self._erased_names, erasing=True)
         with needing_state(FactCode.STATE_UNUSABLE):
-            items = await in_thread(lambda: [item_for(opened(copy)) for copy in reading])
+            items = await in_thread(lambda: [content_item(content_of(copy)) for copy in reading])
         held = await holds_on(self.scope, items, self.state, planned.owner)
-        self.ledger.hold(item.id for item in planned.copied if item.id in held)
+        self.ledger.note_held(item.id for item in planned.copied if item.id in held)
         # Nobody can say whether a hold covers what cannot be opened.
         return len(held) + reading.damaged
 
@@ -548,7 +548,7 @@ class _Act:
         self.copied = True
         self.not_copied |= {item_id for _, item_id in not_kept.must_go}
         partly = {item_id for _, item_id in not_kept.partly}
-        self.ledger.change(partly)
+        self.ledger.note_changed(partly)
         return partly | {item_id for _, item_id in not_kept.erased}
 
     async def _read(self, items: Sequence[Item], *, whole: bool = False) -> _Reading:
@@ -578,7 +578,7 @@ class _Act:
 
     async def delete_learnings(self) -> None:
         planned = self.planned
-        leaves_user = self.ledger.holds or self.unplanned
+        leaves_user = self.ledger.any_held or self.unplanned
         if not planned.takes_learnings or (isinstance(planned.target, User) and leaves_user):
             return
 
@@ -588,34 +588,36 @@ class _Act:
         users = sorted({item.user_id for item in planned.items})
         try:
             await self._claim(item for item in planned.items if item.is_learning)
-            deleted = await delete_learnings(self.scope, users, self._look, keep, progress=self.progress)
+            deleted = await delete_learnings(
+                self.scope, users, self._learnings_to_delete, keep, progress=self.progress
+            )
         except TrafficError as failure:  # nothing was sent
             deleted = DeletedLearnings(left=planned.selected.learned, failure=failure)
         self.deleted = deleted
         self.failure = self.failure or deleted.failure
         self.ledger.sent |= deleted.sent
         if deleted.left is not None:
-            self.ledger.look(planned.learnings, deleted.left.linked)
+            self.ledger.note_stored(planned.learnings, deleted.left.linked)
 
-    async def _look(self) -> Learned:
+    async def _learnings_to_delete(self) -> Learned:
         """Read again which learnings to delete, without those that a hold keeps and those that changed."""
-        found = await self.planned.target.learned(self.scope, self.planned.selected)
-        held = await self._hold(list(map(learning_item, found.going)))
+        found = await self.planned.target.read_learned(self.scope, self.planned.selected)
+        held = await self._note_held(list(map(learning_item, found.going)))
         linked = {
             key: linked_learning
             for key, linked_learning in found.linked.items()
             if linked_learning.goes and key not in held
         }
         stay = found.linked.keys() - linked.keys()
-        self.ledger.change(found.changed | stay.intersection(self.planned.learnings))
+        self.ledger.note_changed(found.changed | stay.intersection(self.planned.learnings))
         self.replaced |= found.current_again_after(linked)
-        self.went |= {key: linked_learning.learning for key, linked_learning in linked.items()}
+        self.going |= {key: linked_learning.learning for key, linked_learning in linked.items()}
         return replace(found, linked=linked)
 
     async def delete_restored(self) -> None:
         """Delete what a restore has stored since the plan, before it knew of this erasure."""
         planned = self.planned
-        if not planned.options.erase or self.ledger.holds or self.unplanned:
+        if not planned.options.erase or self.ledger.any_held or self.unplanned:
             return
         ids = {item.id for item in planned.items}
         with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
@@ -628,8 +630,8 @@ class _Act:
                 ids,
                 planned.at_line,
             )
-        self.ledger.hold(note.id for note in self.restored.held)
-        self.ledger.change(note.id for note in self.restored.anew)
+        self.ledger.note_held(note.id for note in self.restored.held)
+        self.ledger.note_changed(note.id for note in self.restored.anew)
 
     async def make_current(self) -> None:
         """Make the learnings current again that a deleted one had replaced, and read them again."""
@@ -652,7 +654,7 @@ class _Act:
             if (learning := there.get(key))
             and learning.is_replaced
             and learning.digest == before.digest
-            and not lineage.current(learning)  # else it lives on
+            and not lineage.current(learning)  # else what replaced it is in use
         ]
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
         # An erasure that ends after this finds the claim. One may end during the call: it is looked for again below.
@@ -693,13 +695,13 @@ class _Act:
         with self._noting_failure():
             if isinstance(target, User):
                 ids = [item.id for item in planned.items]  # a merge may have brought learnings back
-                stored = {item.id for item in (await target.stored(self.scope, self.progress)).items}
+                stored = {item.id for item in (await target.read_stored(self.scope, self.progress)).items}
                 self.arrived = len(self.unplanned.union(stored.difference(ids)))
-                self.ledger.look(ids, stored)
+                self.ledger.note_stored(ids, stored)
             else:
                 reading = await self._read(planned.stored)
-                self.ledger.change(reading.changed)
-                self.ledger.look([item.id for item in planned.stored], reading.unchanged)
+                self.ledger.note_changed(reading.changed)
+                self.ledger.note_stored([item.id for item in planned.stored], reading.unchanged)
 
     async def close(self) -> Receipt:
         """Record the receipt and erase copies, in one step."""
@@ -721,7 +723,7 @@ class _Act:
             with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
                 damaged = await in_thread(self.state.copies.changed_besides, planned.owner, self._erasure)
                 unopened = await skipped_copies(self.state, damaged=damaged)
-        stopped = self.failure or self.ledger.holds or held_copies or self.unplanned
+        stopped = self.failure or self.ledger.any_held or held_copies or self.unplanned
         erases = planned.options.erase and not stopped
         stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
         erased = [item for item in planned.copied if item.id not in stored] if erases else []
@@ -823,7 +825,7 @@ class _Act:
     def _deeds(self, ending: _Ending) -> LearningDeeds:
         """Return what was done to learnings in use. A replaced one was known no more before it was deleted."""
         done = {item.id: item.learning for item in ending.done if item.learning}
-        done |= {key: self.went[key] for key in self.deleted.gone}
+        done |= {key: self.going[key] for key in self.deleted.gone}
         deeds = defaultdict[str, dict[Deed, list[str]]](dict)
         for key, learning in done.items():
             if not learning.is_replaced:

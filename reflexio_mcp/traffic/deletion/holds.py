@@ -11,7 +11,7 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.keys import KEY_ADVICE
 from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.traffic.deletion.items import Item, opened
+from reflexio_mcp.traffic.deletion.items import Item, content_of
 from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
 from reflexio_mcp.traffic.learnings.evidence import QuotedWords
 from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, turns_of
@@ -80,12 +80,12 @@ async def _held_by_sources(
     copied = await _copied_requests(user_id, learnings, state, owner)
     evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)
     if any(found.unread for found in evidence.values()):
-        raise _unknown(Fact(code=FactCode.PARTS_UNREADABLE))
+        raise _holds_unknown(Fact(code=FactCode.PARTS_UNREADABLE))
     held: dict[str, Hold] = {}
-    for name, found in evidence.items():
+    for learning_id, found in evidence.items():
         sources = (turn.request for turn in found.possible_turns)
         if hold := next(filter(None, map(policy.hold_on, sources)), None):
-            held[name] = hold
+            held[learning_id] = hold
     # A learning that lists no interactions may have come from any request of its user.
     unlinked = [
         learning.learning_id
@@ -94,7 +94,11 @@ async def _held_by_sources(
     ]
     if unlinked and (hold := await _first_hold(scope, user_id, copied)):
         held |= dict.fromkeys(unlinked, hold)
-    if any(found.gone or name in unlinked for name, found in evidence.items() if name not in held):
+    if any(
+        found.gone or learning_id in unlinked
+        for learning_id, found in evidence.items()
+        if learning_id not in held
+    ):
         await _require_opened_copies(state)
     return held
 
@@ -104,7 +108,7 @@ async def _require_opened_copies(state: State) -> None:
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
         sealed = await in_thread(state.copies.unreadable)
     if sealed:
-        raise _unknown(
+        raise _holds_unknown(
             Fact(code=FactCode.COPIES_SEALED, number=sealed),
             Fact(code=FactCode.MEND_STATE, names=[shown_name(KEY_ADVICE, ADVICE_CHARS)]),
         )
@@ -128,7 +132,7 @@ async def _copied_requests(
     def read() -> list[RequestWithInteractions]:
         return [
             copy
-            for copy in map(opened, reading)
+            for copy in map(content_of, reading)
             if isinstance(copy, RequestWithInteractions)
             and copy.request.user_id == user_id
             and may_have_taught(copy)
@@ -138,7 +142,7 @@ async def _copied_requests(
         reading = state.copies.read(owner, having={Name.of("user", user_id)})
         copied = await in_thread(read)
     if reading.damaged:
-        raise _unknown(Fact(code=FactCode.COPIES_DAMAGED, number=reading.damaged))
+        raise _holds_unknown(Fact(code=FactCode.COPIES_DAMAGED, number=reading.damaged))
     return copied
 
 
@@ -155,9 +159,9 @@ async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithIn
             ):
                 return hold
     if pager.unreadable:
-        raise _unknown(Fact(code=FactCode.PARTS_UNREADABLE))
+        raise _holds_unknown(Fact(code=FactCode.PARTS_UNREADABLE))
     return None
 
 
-def _unknown(*why: Fact) -> Unreadable:
+def _holds_unknown(*why: Fact) -> Unreadable:
     return Unreadable(Fact(code=FactCode.NOTHING_DELETED), Fact(code=FactCode.HOLDS_UNKNOWN), *why)

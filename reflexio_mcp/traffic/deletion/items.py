@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_o
 from reflexio_mcp.traffic.learnings.shared import RuleSource, SharedRule, rule_id
 from reflexio_mcp.traffic.policy import Hold, Policy
 
-__all__ = ["Item", "item_of", "opened", "restored_interaction"]
+__all__ = ["Item", "content_of", "item_of", "restored_interaction"]
 
 Content = RequestWithInteractions | Learning
 Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome", "agent_playbook"]
@@ -77,10 +77,10 @@ class Item:
 
     @property
     def is_learning(self) -> bool:
-        return self.kind in LEARNINGS
+        return self.kind in LEARNING_MODELS
 
 
-LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": UserPlaybook}
+LEARNING_MODELS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": UserPlaybook}
 
 
 def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | None = None) -> Item:
@@ -90,15 +90,15 @@ def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
     for included in interactions:
         add_texts(digest, (str(included.interaction_id), interaction_digest(included)))
     return Item(
-        "interaction" if interaction else "request",
-        str(interaction.interaction_id) if interaction else request.request_id,
-        request.user_id,
-        digest.hexdigest(),
-        request.created_at,
-        request.session_id,
-        request.request_id,
-        tuple(included.interaction_id for included in interactions),
-        request.source,
+        kind="interaction" if interaction else "request",
+        id=str(interaction.interaction_id) if interaction else request.request_id,
+        user_id=request.user_id,
+        digest=digest.hexdigest(),
+        created_at=request.created_at,
+        session_id=request.session_id,
+        request_id=request.request_id,
+        interaction_ids=tuple(included.interaction_id for included in interactions),
+        source=request.source,
         unreadable=isinstance(stored, UnreadableRequest),
     )
 
@@ -106,11 +106,11 @@ def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
 def learning_item(learning: Learning) -> Item:
     source = learning.row.source if learning.row else ""
     return Item(
-        learning.kind,
-        learning.learning_id,
-        learning.user_id,
-        learning.digest,
-        learning.changed_at,
+        kind=learning.kind,
+        id=learning.learning_id,
+        user_id=learning.user_id,
+        digest=learning.digest,
+        created_at=learning.changed_at,
         source=source,
         learning=learning,
     )
@@ -121,22 +121,27 @@ def rule_item(rule: SharedRule) -> Item:
     digest = hashlib.sha256()
     add_texts(digest, (row.content, row.trigger, row.rationale, row.playbook_status))
     return Item(
-        "agent_playbook",
-        rule_id(rule.number),
-        "",
-        digest.hexdigest(),
-        row.created_at,
+        kind="agent_playbook",
+        id=rule_id(rule.number),
+        user_id="",
+        digest=digest.hexdigest(),
+        created_at=row.created_at,
         rests_on=rule.sources,
     )
 
 
 def outcome_item(outcome: SessionOutcome) -> Item:
-    said = f"{outcome.outcome} {outcome.occurred_at}"
-    at, name = outcome.occurred_at, f"outcome:{outcome.session_id}"
-    return Item("session_outcome", name, outcome.user_id, said, at, outcome.session_id)
+    return Item(
+        kind="session_outcome",
+        id=f"outcome:{outcome.session_id}",
+        user_id=outcome.user_id,
+        digest=f"{outcome.outcome} {outcome.occurred_at}",
+        created_at=outcome.occurred_at,
+        session_id=outcome.session_id,
+    )
 
 
-def item_for(content: Content) -> Item:
+def content_item(content: Content) -> Item:
     return learning_item(content) if isinstance(content, Learning) else item_of(content)
 
 
@@ -153,7 +158,7 @@ def kinds_counted(kinds: Mapping[str, int]) -> Counts:
     return Counts(
         requests=kinds.get("request", 0),
         interactions=kinds.get("interaction", 0),
-        learnings=sum(kinds.get(kind, 0) for kind in LEARNINGS),
+        learnings=sum(kinds.get(kind, 0) for kind in LEARNING_MODELS),
         session_outcomes=kinds.get("session_outcome", 0),
         shared_rules=kinds.get("agent_playbook", 0),
         only_in_copies=kinds.get("only_in_copies", 0),
@@ -229,8 +234,15 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         Name.of("session", stored.request.session_id),
         Name.of("requests_of", item.user_id),
     ]
-    said, says = interactions_said(kept), said_digest(stored)
-    return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json(), said, says)
+    return Copied(
+        kind=item.kind,
+        id=item.id,
+        user=item.user_id,
+        names=names,
+        content=kept.model_dump_json(),
+        said=interactions_said(kept),
+        request_says=said_digest(stored),
+    )
 
 
 def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> Copied:
@@ -270,12 +282,18 @@ def said_digest(stored: RequestWithInteractions) -> str:
     return digest.hexdigest()
 
 
-LABELS: Final = {"user_id", "session_id", "source", "agent_version", "evaluation_only"}
+REQUEST_FIELDS: Final = {"user_id", "session_id", "source", "agent_version", "evaluation_only"}
 
-EXPERIMENT: Final = {"retrieval_experiment_id", "retrieval_experiment_arm"}
-"""Labels that the embedded store does not keep."""
+EXPERIMENT_FIELDS: Final = {"retrieval_experiment_id", "retrieval_experiment_arm"}
+"""Fields of a request that the embedded store does not keep."""
 
-SAID: Final = {*COMPARED_FIELDS, "tools_used", "retrieved_learnings", "citations", "image_encoding"}
+INTERACTION_FIELDS: Final = {
+    *COMPARED_FIELDS,
+    "tools_used",
+    "retrieved_learnings",
+    "citations",
+    "image_encoding",
+}
 
 
 def is_stored_as(
@@ -291,11 +309,11 @@ def is_stored_as(
 
 
 def _compared(item: RequestWithInteractions, *, whole: bool) -> list[str]:
-    labels = item.request.model_dump(include=LABELS if whole else LABELS | EXPERIMENT)
+    labels = item.request.model_dump(include=REQUEST_FIELDS if whole else REQUEST_FIELDS | EXPERIMENT_FIELDS)
     sent = item.interactions if whole else filter(None, map(publishable, item.interactions))
     return [
         _canonical(labels | {"agent_version": labels["agent_version"] or DEFAULT_AGENT_VERSION}),
-        *(_canonical(interaction.model_dump(include=SAID)) for interaction in sent),
+        *(_canonical(interaction.model_dump(include=INTERACTION_FIELDS)) for interaction in sent),
     ]
 
 
@@ -316,7 +334,7 @@ def interactions_said(stored: RequestWithInteractions) -> list[str]:
     return [interaction_digest(interaction) for interaction in stored.interactions]
 
 
-def opened(copied: Copied) -> Content:
-    if model := LEARNINGS.get(copied.kind):
+def content_of(copied: Copied) -> Content:
+    if model := LEARNING_MODELS.get(copied.kind):
         return learning_of(model.model_validate_json(copied.content))
     return RequestWithInteractions.model_validate_json(copied.content)

@@ -62,7 +62,7 @@ async def last_deletions(
     if since is not None:
         most = ALL
     deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
-    running |= jobs.running
+    running |= jobs.running  # with those that began while the deletions were read
     copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
     past = [
         await _past(scope, deletion, copies.get(deletion.number), deletion.number in running)
@@ -97,7 +97,7 @@ async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, run
     elif deletion.damaged:
         status = "unknown"
     else:
-        status, gone = "unfinished", max(gone, await _gone(scope, deletion.planned))
+        status, gone = "unfinished", max(gone, await _count_deleted(scope, deletion.planned))
     return PastDeletion(
         by=_who(deletion.began) if deletion.own else None,
         number=deletion.number,
@@ -175,7 +175,7 @@ def _logged(noted: Noted) -> Logged | None:
 
 def _receipt(deletion: Deletion) -> Receipt | None:
     receipt = recorded_receipt(deletion.receipt) if deletion.receipt else None
-    return receipt and receipt.model_copy(update={"log": deletion.chain})
+    return receipt.model_copy(update={"log": deletion.chain}) if receipt else None
 
 
 async def gone_from_copies(state: State, owner: Owner, number: int) -> int:
@@ -184,22 +184,23 @@ async def gone_from_copies(state: State, owner: Owner, number: int) -> int:
     Raises `StateUnusable`. 0 if somebody else made the deletion: the receipt is about items of other users, too.
     """
     copies = await in_thread(state.copies.listed, owner)
-    for deletion in await in_thread(state.last, owner, 1, number):
-        receipt = recorded_receipt(deletion.receipt) if deletion.own and number in copies else None
-        return _gone_from(receipt, kinds_counted(copies[number].counts)) if receipt else 0
-    return 0
+    deletions = await in_thread(state.last, owner, 1, number)
+    if number not in copies or not deletions or not deletions[0].own:
+        return 0
+    receipt = recorded_receipt(deletions[0].receipt)
+    return _count_without_copy(receipt, kinds_counted(copies[number].counts)) if receipt else 0
 
 
-def _gone_from(receipt: Receipt, kept: Counts) -> int:
+def _count_without_copy(receipt: Receipt, kept: Counts) -> int:
     deleted = receipt.deleted
     gone = max(0, deleted.requests - kept.requests) + max(0, deleted.learnings - kept.learnings)
     if not deleted.requests:  # those of a request have no copy of their own
         gone += max(0, deleted.interactions - kept.interactions)
-    never = sum(fact.number or 0 for fact in receipt.facts if fact.code == FactCode.NOT_COPIED)
-    return max(0, gone - never)
+    never_copied = sum(fact.number or 0 for fact in receipt.facts if fact.code == FactCode.NOT_COPIED)
+    return max(0, gone - never_copied)
 
 
-async def _gone(scope: Scope, ids: list[str]) -> int:
+async def _count_deleted(scope: Scope, ids: list[str]) -> int:
     """Count the requests of an interrupted deletion that are gone; 0 if they cannot be read in time."""
     stored: list[str] = []
 

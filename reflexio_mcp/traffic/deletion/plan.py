@@ -41,11 +41,11 @@ from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Content,
     Item,
+    content_item,
+    content_of,
     counts_of,
-    item_for,
     learning_item,
     names_of,
-    opened,
     said_digest,
     sources_named,
     sources_of,
@@ -70,7 +70,7 @@ from reflexio_mcp.traffic.deletion.targets import (
     Selected,
     Target,
     User,
-    covered,
+    redacted,
 )
 from reflexio_mcp.traffic.errors import CapReached, needing_state
 from reflexio_mcp.traffic.learnings.evidence import Turn
@@ -84,7 +84,7 @@ from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["CodeMaker", "Options", "Planned", "make_plan", "named", "skipped_copies"]
+__all__ = ["CodeMaker", "Options", "Planned", "describe_target", "make_plan", "skipped_copies"]
 
 CODE_SECONDS: Final = 86_400
 
@@ -121,10 +121,10 @@ class Planned:
         size: number of items; learnings count only for a whole user or if there is nothing else.
         days: how long the recovery copy is kept; 0 for no copy.
         held: number of items that a hold keeps. They are not among the items.
-        stay: ids of stored requests that recovery copies contain too and that are not among the items.
-        at_line: the number of the last log line before an erasure looked what is stored.
+        requests_stay: ids of stored requests that recovery copies contain too and that are not among the items.
+        at_line: the number of the last log line before an erasure looked up what is stored.
         damaged: number of copies that could not be opened, because their rows were changed.
-        unfinished: the names of what the last call of this erasure was to erase, by user, if it did not finish.
+        left_to_erase: the names of what the last call of this erasure was to erase, by user, if it did not finish.
     """
 
     target: Target
@@ -137,23 +137,23 @@ class Planned:
     owner: Owner
     days: int
     held: int = 0
-    stay: Sequence[str] = ()
+    requests_stay: Sequence[str] = ()
     at_line: int = 0
     damaged: int = 0
-    unfinished: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
+    left_to_erase: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
 
     @property
     def erases(self) -> dict[str, list[Name]]:
         """The names of what an erasure erases, by user, with what an earlier call of it has left."""
         names = defaultdict[str, dict[Name, None]](dict)
-        for user_id, left in self.unfinished.items():
+        for user_id, left in self.left_to_erase.items():
             names[user_id] |= dict.fromkeys(left)
         for item in (*self.items, *self.copied):
             names[item.user_id] |= dict.fromkeys(names_of(item))
         return {user_id: list(of_user) for user_id, of_user in names.items()}
 
     def naming(self) -> Naming:
-        """Return what an erasure names, for one reading of the copies."""
+        """Return what an erasure names. Each reading of the copies needs another, which remembers what was read."""
         selected, learned = self.selected, self.selected.learned or Learned()
         read = {learning.learning_id: learning for learning in (*learned.read, *learned.learnings)}
         return Naming(
@@ -164,8 +164,12 @@ class Planned:
             others_say=selected.others_say,
             of_learnings=self.target.noun == "learning",
             takes_learnings=self.takes_learnings,
-            stay=self.stay,
-            learnings_stay={name: learning for name, learning in read.items() if name not in self.learnings},
+            requests_stay=self.requests_stay,
+            learnings_stay={
+                learning_id: learning
+                for learning_id, learning in read.items()
+                if learning_id not in self.learnings
+            },
             corrected=next(iter(self.learnings), "") if isinstance(self.target, Correction) else "",
         )
 
@@ -174,12 +178,14 @@ class Planned:
         """Whether there is nothing to delete.
 
         Of a whole user, something may be stored that no call returns. A copy that nobody can open may be of what an
-        erasure names; then its names are recorded. An unfinished erasure is finished.
+        erasure names; then the names are recorded. An unfinished erasure is finished.
         """
         if self.size or self.selected.owed:
             return False
+        if self.held:
+            return True
         may_be_in_copies = self.options.erase and self.damaged > 0 and bool(self.target.every_copy_of)
-        return self.held > 0 or not (may_be_in_copies or self.unfinished or isinstance(self.target, User))
+        return not (may_be_in_copies or self.left_to_erase or isinstance(self.target, User))
 
     @property
     def stored(self) -> list[Item]:
@@ -199,14 +205,14 @@ class Planned:
         return [*back.values(), *self.selected.owed.values()]
 
     @property
-    def _judged(self) -> dict[str, str]:
-        """What a code binds of each learning that was judged, by id: its text, its case and what comes back."""
+    def _bound_learnings(self) -> dict[str, str]:
+        """What a code is bound to of each learning with a case, by id: text, case, whether it goes, what comes back."""
         learned = self.selected.learned or Learned()
         going = {item.id for item in self.items}
         return {
-            name: f"{linked.learning.digest} {case_of(linked)} {name in going} "
+            learning_id: f"{linked.learning.digest} {case_of(linked)} {learning_id in going} "
             + " ".join(earlier.digest for earlier in linked.earlier)
-            for name, linked in learned.linked.items()
+            for learning_id, linked in learned.linked.items()
             if linked.case
         }
 
@@ -220,12 +226,12 @@ class Planned:
 
         Reflexio gives a playbook another id whenever it is learned again, so what a learning says is bound.
         """
-        judged = self._judged if self.takes_learnings else {}
-        items = [item for item in (*self.items, *self.copied) if item.id not in judged]
+        learnings = self._bound_learnings if self.takes_learnings else {}
+        items = [item for item in (*self.items, *self.copied) if item.id not in learnings]
         options = f"{self.selected.decision or 'delete'} {self.target.noun} {self.options} {len(items)}"
         digests = sorted(f"{item.kind}\0{item.id}\0{item.digest}" for item in items)
         owed = sorted(learning.digest for learning in self.selected.owed.values())
-        text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values())), *owed])
+        text = "\0\0".join([options, self.target.text, *digests, *sorted(set(learnings.values())), *owed])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -252,11 +258,11 @@ async def make_plan(
             target = replace(target, judged=await in_thread(state.judgements.of, owner))
     selected = await target.select(scope, progress)
     takes_learnings = options.include_learnings or target.noun == "learning"
-    last = await _unfinished(target, state, owner) if options.erase or takes_learnings else None
-    unfinished: Mapping[str, Sequence[Name]] = last.erases if last and options.erase else {}
-    chosen = await _choose(scope, target, options, selected, state, owner, unfinished)
+    last = await _last_unfinished(target, state, owner) if options.erase or takes_learnings else None
+    left_to_erase: Mapping[str, Sequence[Name]] = last.erases if last and options.erase else {}
+    chosen = await _choose(scope, target, options, selected, state, owner, left_to_erase)
     erased_ids = {item.id for item in chosen.erased}
-    if target.noun == "interaction":  # a copy of its request has it, too
+    if target.noun == "interaction":  # what is erased is the copy of the whole request
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
     selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
     stay = [] if isinstance(target, User) else await _restored_before(scope, target, chosen)
@@ -273,15 +279,15 @@ async def make_plan(
     plan = await _describe(scope, target, options, selected, chosen, days)
     if skipped:
         plan = plan.model_copy(update={"facts": [*plan.facts, *skipped], "way_back": WayBack(state="off")})
-    with recording(chosen.number):
+    with within_cap(chosen.number):
         if chosen.held:
             kept = [f"{hold.describe()}: {number:,}" for hold, number in chosen.held.items()]
             number = chosen.held.total()
-            await in_thread(state.note_held, owner, named(target, words=False), kept, number)
+            await in_thread(state.note_held, owner, describe_target(target, words=False), kept, number)
         await in_thread(state.check_room, owner, chosen.number)
     return Planned(
         target=target,
-        options=replace(options, reason=shown_name(covered(options.reason))),
+        options=replace(options, reason=shown_name(redacted(options.reason))),
         selected=selected,
         items=[*chosen.stored, *chosen.learnings],
         copied=chosen.erased,
@@ -290,14 +296,14 @@ async def make_plan(
         owner=owner,
         days=days,
         held=chosen.held.total(),
-        stay=stay,
+        requests_stay=stay,
         at_line=at_line,
         damaged=chosen.damaged,
-        unfinished=unfinished,
+        left_to_erase=left_to_erase,
     )
 
 
-class _Free:
+class _HoldFilter:
     """Leaves out items that a hold keeps, and counts them by hold."""
 
     def __init__(self, scope: Scope, state: State, owner: Owner) -> None:
@@ -306,7 +312,7 @@ class _Free:
         self._owner = owner
         self.held = Counter[Hold]()
 
-    async def of(self, items: Sequence[Item]) -> list[Item]:
+    async def not_held(self, items: Sequence[Item]) -> list[Item]:
         holds = await holds_on(self._scope, items, self._state, self._owner)
         self.held.update(holds.values())
         return [item for item in items if item.id not in holds]
@@ -352,15 +358,15 @@ async def _choose(
     selected: Selected,
     state: State,
     owner: Owner,
-    unfinished: Mapping[str, Sequence[Name]],
+    left_to_erase: Mapping[str, Sequence[Name]],
 ) -> _Chosen:
     """Find what goes, without what holds keep. The learnings are noted in `selected`.
 
     Args:
-        unfinished: the names of what an unfinished call of this erasure was to erase, by user.
+        left_to_erase: the names of what an unfinished call of this erasure was to erase, by user.
     """
-    free = _Free(scope, state, owner)
-    stored = sorted(await free.of(selected.items), key=_age, reverse=True)
+    hold_filter = _HoldFilter(scope, state, owner)
+    stored = sorted(await hold_filter.not_held(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
     copied_requests: list[RequestWithInteractions] = []
@@ -368,31 +374,31 @@ async def _choose(
     if options.erase or takes_taught or selected.not_found or not stored:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             only_copied, damaged = await in_thread(
-                _only_in_copies, selected, state, owner, options, unfinished
+                _only_in_copies, selected, state, owner, options, left_to_erase
             )
-        copied = await free.of(list(map(item_for, only_copied)))
+        copied = await hold_filter.not_held(list(map(content_item, only_copied)))
         copied_requests = [content for content in only_copied if isinstance(content, RequestWithInteractions)]
-    if isinstance(target, User) and not free.held and (hold := target.hold(scope, selected)):
-        free.held[hold] += 1
-    if free.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
+    if isinstance(target, User) and not hold_filter.held and (hold := target.hold(scope, selected)):
+        hold_filter.held[hold] += 1
+    if hold_filter.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
     if selected.learned is None:
         # Copies name the sources of learnings that an unfinished deletion has left.
         selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
-        selected.named = frozenset(options.learning_ids) if takes_taught else frozenset()
-        if takes_taught and unfinished and scope.learns:
-            await _take_unfinished(scope, selected, unfinished)
+        selected.named_learnings = frozenset(options.learning_ids) if takes_taught else frozenset()
+        if takes_taught and left_to_erase and scope.learns:
+            await _take_unfinished(scope, selected, left_to_erase)
         selected.learned = await _learned(scope, selected, options, copied_requests)
-    if unfinished and selected.learned:  # a plan says of stored learnings what becomes of them
+    if left_to_erase and selected.learned:  # a plan says of stored learnings what becomes of them
         read = {learning.learning_id for learning in selected.learned.read}
         copied = [item for item in copied if item.id not in read]
-    if options.erase and stored + copied and not isinstance(target, User) and target.noun != "learning":
+    if options.erase and (stored or copied) and not isinstance(target, User) and target.noun != "learning":
         known = {item.id for item in copied}
         unlisted = await _copied_learnings(scope, selected, [*stored, *copied], state, owner)
-        copied += await free.of([item for item in unlisted if item.id not in known])
+        copied += await hold_filter.not_held([item for item in unlisted if item.id not in known])
     taught: list[Item] = []
     if selected.learned and takes_taught:
-        taught = await free.of(list(map(learning_item, selected.learned.going)))
+        taught = await hold_filter.not_held(list(map(learning_item, selected.learned.going)))
         selected.not_found += [
             learning_id for learning_id in options.learning_ids if learning_id not in selected.learned.linked
         ]
@@ -404,29 +410,33 @@ async def _choose(
         erased=copied if options.erase else [],
         said=said,
         damaged=damaged,
-        held=free.held,
+        held=hold_filter.held,
     )
 
 
-async def _unfinished(target: Target, state: State, owner: Owner) -> Deletion | None:
+async def _last_unfinished(target: Target, state: State, owner: Owner) -> Deletion | None:
     """Return the record of the last call of this deletion, if that did not finish. Raises `NotRecorded`."""
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         earlier = await in_thread(state.last, owner)
-    name = named(target, words=False)
-    same = (record for record in earlier if record.own and not record.restores and record.target == name)
-    last = next((record for record in same if target.may_repeat(record.planned)), None)
-    return last if last and last.outcome in ("", "incomplete") else None
+    name = describe_target(target, words=False)
+    same_target = (
+        record for record in earlier if record.own and not record.restores and record.target == name
+    )
+    last = next((record for record in same_target if target.may_repeat(record.planned)), None)
+    if last is None or last.outcome not in ("", "incomplete"):  # empty: its end was not recorded
+        return None
+    return last
 
 
 async def _take_unfinished(
-    scope: Scope, selected: Selected, unfinished: Mapping[str, Sequence[Name]]
+    scope: Scope, selected: Selected, left_to_erase: Mapping[str, Sequence[Name]]
 ) -> None:
     """Select what an unfinished call of an erasure has left of the learnings that it was to delete."""
     sources = dict(selected.sources)
-    for user_id, names in unfinished.items():
+    for user_id, names in left_to_erase.items():
         left, erased = sources_named(names), frozenset(names)
         sources[user_id] = sources[user_id].united(left) if user_id in sources else left
-        selected.named |= {
+        selected.named_learnings |= {
             learning.learning_id
             for learning in await learnings_of_user(scope, user_id)
             if erased.issuperset(names_of(learning_item(learning)))
@@ -439,7 +449,7 @@ async def _owed(scope: Scope, selected: Selected, last: Deletion) -> dict[str, L
     going = {learning.learning_id for learning in selected.learned.going} if selected.learned else set[str]()
     owed: dict[str, Learning] = {}
     for user_id in {user_id for _, user_id in last.back if scope.covers(user_id)}:
-        ids = {learning_id for learning_id, whose in last.back if whose == user_id} - going
+        ids = {learning_id for learning_id, of_user in last.back if of_user == user_id} - going
         stored = await learnings_of_user(scope, user_id)
         lineage = Lineage(stored)
         owed |= {
@@ -451,7 +461,7 @@ async def _owed(scope: Scope, selected: Selected, last: Deletion) -> dict[str, L
             and not any(other.state == "current" and other.is_same_as(learning) for other in stored)
         }
     back = selected.learned.current_again_after(going) if selected.learned else {}
-    return {name: learning for name, learning in owed.items() if name not in back}
+    return {learning_id: learning for learning_id, learning in owed.items() if learning_id not in back}
 
 
 async def _describe(
@@ -462,7 +472,7 @@ async def _describe(
     times = [item.created_at for item in counted if item.created_at]
     # Planted words address the assistant that reads the plan, so passages have dots for blanks.
     planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
-    first = [item for item in counted if item.id in selected.openings] or counted[:EXAMPLES]
+    shown = [item for item in counted if item.id in selected.openings] or counted[:EXAMPLES]
     going = {item.id for item in (*chosen.stored, *chosen.learnings) if item.is_learning}
     held_unread = sum(item.unreadable for item in selected.items) - sum(
         item.unreadable for item in chosen.stored
@@ -474,7 +484,7 @@ async def _describe(
     if target.text:  # the change shows it
         taught = None
     return Plan(
-        target=named(target),
+        target=describe_target(target),
         selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
         corrects=bool(target.text) or selected.decision in ("approve", "reject"),
         change=selected.change,
@@ -483,7 +493,7 @@ async def _describe(
         sessions=parts((item.session_id for item in counted if item.session_id), scope.shown_id),
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
-        examples=await examples(scope, first, {} if scope.masked else selected.openings, whole=planted),
+        examples=await examples(scope, shown, {} if scope.masked else selected.openings, whole=planted),
         earlier=await anyio.to_thread.run_sync(earlier_rows, scope, list(selected.owed.values())),
         learnings=await learning_rows(scope, taught, going, with_texts=not planted) if taught else [],
         shared_rules=await rules_shown(scope, selected.rules),
@@ -521,7 +531,7 @@ async def skipped_copies(state: State, deletion: int = 0, *, damaged: int | None
     """Name copies that are left out. Raises `StateUnusable`.
 
     Args:
-        deletion: name copies of this deletion alone.
+        deletion: name copies of this deletion alone; 0 for those of every deletion.
         damaged: number of copies whose rows were changed, if that is known already. Otherwise they are counted here,
             as are copies that are sealed with a missing key, of whatever owner.
     """
@@ -556,8 +566,12 @@ def kept_form(scope: Scope, change: Change | None) -> WayBackState:
 
 
 @contextmanager
-def recording(number: int) -> Generator[None]:
-    """Turn a full cap or an unusable state into a refusal."""
+def within_cap(number: int) -> Generator[None]:
+    """Refuse the deletion if the cap has no room for it, or if the state cannot be used.
+
+    Args:
+        number: how many items the cap counts.
+    """
     try:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             yield
@@ -577,7 +591,7 @@ def recording(number: int) -> Generator[None]:
 async def _learned(
     scope: Scope, selected: Selected, options: Options, copied: Sequence[RequestWithInteractions]
 ) -> Learned | None:
-    """A failure stops only a deletion that includes learnings.
+    """Return what was learned from the selection; `None` if nobody can read it and the learnings stay.
 
     Args:
         copied: selected requests that only recovery copies contain.
@@ -592,7 +606,7 @@ async def _learned(
                     for user in selected.sources
                 }
             ),
-            named=selected.named,
+            named=selected.named_learnings,
             most_users=None if options.include_learnings else USERS_COUNTED,
         )
     except ReflexioError:
@@ -606,27 +620,28 @@ def _only_in_copies(
     state: State,
     owner: Owner,
     options: Options,
-    unfinished: Mapping[str, Sequence[Name]],
+    left_to_erase: Mapping[str, Sequence[Name]],
 ) -> tuple[list[Content], int]:
     """Return what of a target only recovery copies contain, and how many of the copies cannot be opened.
 
     Args:
-        unfinished: the names of what an unfinished call of this erasure was to erase, by user.
+        left_to_erase: the names of what an unfinished call of this erasure was to erase, by user.
     """
     stored = {item.id for item in selected.items}
     found: dict[str, Content] = {}
     reading = state.copies.read(owner, names=selected.copy_names, erasing=options.erase)
     for copied in reading:
-        content = opened(copied)
-        item = item_for(content)
+        content = content_of(copied)
+        item = content_item(content)
         if item.id not in stored and selected.means(copied, content):
             found[item.id] = content
-    left = [name for names in unfinished.values() for name in names]
-    for copied in state.copies.read(owner, names=left, erasing=True) if left else ():
-        content = opened(copied)
-        item = item_for(content)
-        if item.id not in stored and copied.user in unfinished:
-            found[item.id] = content
+    left = [name for names in left_to_erase.values() for name in names]
+    if left:
+        for copied in state.copies.read(owner, names=left, erasing=True):
+            content = content_of(copied)
+            item = content_item(content)
+            if item.id not in stored and copied.user in left_to_erase:
+                found[item.id] = content
     return list(found.values()), reading.damaged
 
 
@@ -649,11 +664,14 @@ async def _copied_learnings(
         learnings, requests = await in_thread(_copied_of, state, owner, user_id)
         inside, others = dict[int, Turn](), dict[int, Turn]()
         for number, turn in turns_of(requests).items():
-            (inside if number in sources.interaction_ids else others)[number] = turn
-        erased = [learning for learning in learnings if learning.learning_id not in stored]
-        if erased:
-            erased = await may_come_from(scope, user_id, erased, sources, selected=inside, others=others)
-        found |= {learning.learning_id: learning_item(learning) for learning in erased}
+            if number in sources.interaction_ids:
+                inside[number] = turn
+            else:
+                others[number] = turn
+        only_copied = [learning for learning in learnings if learning.learning_id not in stored]
+        if only_copied:
+            erased = await may_come_from(scope, user_id, only_copied, sources, selected=inside, others=others)
+            found |= {learning.learning_id: learning_item(learning) for learning in erased}
     return list(found.values())
 
 
@@ -664,7 +682,7 @@ def _copied_of(
     learnings, requests = list[Learning](), list[RequestWithInteractions]()
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         for copied in state.copies.read(owner, having={Name.of("user", user_id)}, erasing=True):
-            content = opened(copied)
+            content = content_of(copied)
             if isinstance(content, Learning):
                 learnings.append(content)
             else:
@@ -675,14 +693,15 @@ def _copied_of(
 async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> list[str]:
     """Return the requests among the erased copies that are stored and that the target does not include.
 
-    A restored interaction is such a request: it has an id of its own. Another request can have the id of a copy.
+    A restored interaction is such a request: it has an id of its own. Another request can have the id of a copy, so
+    what they say is compared.
     """
     looked_for = set(target.ids) if isinstance(target, Requests) else set[str]()
     ids = [item.id for item in chosen.erased if item.kind == "request" and item.id not in looked_for]
     found: list[str] = []
 
     async def take(requests: list[RequestWithInteractions]) -> None:
-        # What a filter picks was stored after it was applied.
+        # The target includes what its filter picks, even if this was stored after the selection.
         picked = target.wanted.pick(requests) if isinstance(target, Filtered) else []
         found.extend(
             stored.request.request_id
@@ -695,9 +714,9 @@ async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> lis
     return found
 
 
-def named(target: Target, *, words: bool = True) -> str:
+def describe_target(target: Target, *, words: bool = True) -> str:
     """Describe the target, with secrets redacted."""
-    return shown_name(covered(target.name(words=words)))
+    return shown_name(redacted(target.name(words=words)))
 
 
 async def examples(
@@ -710,13 +729,13 @@ async def examples(
         whole: show all of an opening.
     """
 
-    def redacted() -> dict[str, str]:
+    def first_words() -> dict[str, str]:
         return {
-            id_: visible(covered(text) if whole else in_brief(covered(text)))
+            id_: visible(redacted(text) if whole else in_brief(redacted(text)))
             for id_, text in openings.items()
         }
 
-    words = await anyio.to_thread.run_sync(redacted) if openings else {}
+    words = await anyio.to_thread.run_sync(first_words) if openings else {}
     return [
         Example(
             id=scope.shown_id(item.id),

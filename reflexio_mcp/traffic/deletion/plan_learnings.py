@@ -9,7 +9,7 @@ import anyio.to_thread
 from reflexio_mcp.results.base import clip, visible
 from reflexio_mcp.results.deletion import Earlier, LearningCase, TaughtLearning, few
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.traffic.deletion.targets import covered
+from reflexio_mcp.traffic.deletion.targets import redacted
 from reflexio_mcp.traffic.learnings.cases import Case, Only, Partly, Replace, Unknown, Window
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, words_in_others
 from reflexio_mcp.traffic.learnings.records import Learning
@@ -20,13 +20,13 @@ SHOWN: Final = 20
 
 TEXT_CHARS: Final = 300
 
-FEW: Final = 3
+MOST_FORGOTTEN: Final = 3
 """Maximum number of forgotten learnings whose words are looked for in other requests."""
 
 WITH_WORDS: Final = frozenset((FactCode.WORDS_ELSEWHERE, FactCode.WORDS_NOWHERE_ELSE))
 """Facts that contain words of learnings. No receipt has them, because a later erasure could not remove them there."""
 
-NAMES: Final[Mapping[type[Case], LearningCase]] = {
+CASE_NAMES: Final[Mapping[type[Case], LearningCase]] = {
     Only: "only",
     Replace: "replace",
     Partly: "partly",
@@ -36,10 +36,10 @@ NAMES: Final[Mapping[type[Case], LearningCase]] = {
 
 
 def case_of(linked: LinkedLearning) -> LearningCase | None:
-    return NAMES[type(linked.case)] if linked.case else None
+    return CASE_NAMES[type(linked.case)] if linked.case else None
 
 
-def told(learned: Learned, going: Collection[str]) -> list[LinkedLearning]:
+def in_plan_order(learned: Learned, going: Collection[str]) -> list[LinkedLearning]:
     """Return the learnings that a reader is told of, in the order of a plan.
 
     Replaced ones that stay are left out: they are not in use, and a plan names those that come back.
@@ -77,7 +77,7 @@ async def learning_rows(
     def shown(learning: Learning) -> str:
         if scope.masked or not with_texts:
             return ""
-        return visible(clip(covered(learning.content), TEXT_CHARS))
+        return visible(clip(redacted(learning.content), TEXT_CHARS))
 
     def row(linked: LinkedLearning) -> TaughtLearning:
         learning, goes = linked.learning, linked.learning.learning_id in going
@@ -99,7 +99,7 @@ async def learning_rows(
         )
 
     def rows() -> list[TaughtLearning]:
-        return [row(linked) for linked in told(learned, going)[:SHOWN]]
+        return [row(linked) for linked in in_plan_order(learned, going)[:SHOWN]]
 
     return await anyio.to_thread.run_sync(rows)
 
@@ -109,7 +109,7 @@ def earlier_rows(scope: Scope, learnings: Sequence[Learning]) -> list[Earlier]:
     return [
         Earlier(
             learning_id=scope.shown_id(learning.learning_id),
-            content="" if scope.masked else visible(clip(covered(learning.content), TEXT_CHARS)),
+            content="" if scope.masked else visible(clip(redacted(learning.content), TEXT_CHARS)),
         )
         for learning in learnings
     ]
@@ -117,7 +117,7 @@ def earlier_rows(scope: Scope, learnings: Sequence[Learning]) -> list[Earlier]:
 
 def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *, erases: bool) -> list[Fact]:
     """Return how many learnings stay and why, what becomes current again, and what can teach a deleted one again."""
-    everything = told(learned, going)
+    everything = in_plan_order(learned, going)
     staying = [linked for linked in everything if linked.learning.learning_id not in going]
     by_case = Counter(case_of(linked) for linked in staying)
     codes: tuple[tuple[FactCode, int], ...] = (
@@ -141,7 +141,7 @@ def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *,
 
 
 def _source_gone(linked: LinkedLearning) -> bool:
-    """Whether a learning goes although nothing shows that it was said in the selection."""
+    """Whether a learning goes although nothing that is stored quotes it, as what it came from was gone before."""
     return isinstance(linked.case, Only) and bool(
         linked.case.evidence.unresolved and linked.case.evidence.gone
     )
@@ -164,8 +164,8 @@ async def facts_about_words(
 ) -> list[Fact]:
     """Return whether other requests of a user have words of what is forgotten.
 
-    Requests that quote it are named elsewhere. Nothing is returned of more than `FEW` learnings, or if not all requests
-    can be read.
+    Requests that quote it are named elsewhere. Nothing is returned of more than `MOST_FORGOTTEN` learnings, or if not
+    all requests can be read.
 
     Args:
         inside: the ids of the interactions that are deleted.
@@ -176,7 +176,7 @@ async def facts_about_words(
         if learning.learning_id in going and learning.state == "current"
     ]
     users = {learning.user_id for learning in forgotten}
-    if len(forgotten) > FEW or len(users) != 1:
+    if len(forgotten) > MOST_FORGOTTEN or len(users) != 1:
         return []
     found = await words_in_others(scope, users.pop(), {"": forgotten}, inside=inside)
     if not found or not found[""].requests:

@@ -41,12 +41,12 @@ from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Content,
     Item,
+    content_item,
+    content_of,
     counts_of,
     is_stored_as,
-    item_for,
     item_of,
     learning_item,
-    opened,
     publishable,
 )
 from reflexio_mcp.traffic.deletion.past import gone_from_copies
@@ -161,8 +161,8 @@ async def _opened(reading: Reading) -> AsyncIterator[dict[str, tuple[Copied, Con
     """
     with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
         while copies := await in_thread(lambda: list(islice(reading, BATCH))):
-            contents = [(copy, opened(copy)) for copy in copies]
-            yield {item_for(content).id: (copy, content) for copy, content in contents}
+            contents = [(copy, content_of(copy)) for copy in copies]
+            yield {content_item(content).id: (copy, content) for copy, content in contents}
 
 
 async def _skipped(state: State, undo: Undo, reading: Reading) -> list[Fact]:
@@ -187,7 +187,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     async for batch in _selected(state, owner, undo, reading):
         missing.difference_update(*(copied.names for copied, _ in batch.values()))
         contents = [content for _, content in batch.values()]
-        counts += counts_of(map(item_for, contents))
+        counts += counts_of(map(content_item, contents))
         requests = [content for content in contents if isinstance(content, RequestWithInteractions)]
         first += requests[: SHOWN - len(first)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
@@ -196,10 +196,12 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     gone = [] if undo.ids else await _gone(state, owner, undo.number)
     if not ids:
         if any(fact.code == FactCode.COPIES_SEALED for fact in skipped):
-            with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+            with needing_state(
+                FactCode.COPIES_UNREADABLE, kind=Unreadable
+            ):  # adds the facts of such an error
                 raise StateUnusable(NO_KEY, KEY_ADVICE)
-        none = FactCode.NO_COPY_OF_REQUESTS if undo.ids else FactCode.NO_COPY
-        raise NotStored(Fact(code=none, number=undo.number), *skipped, Fact(code=FactCode.LIST_COPIES))
+        code = FactCode.NO_COPY_OF_REQUESTS if undo.ids else FactCode.NO_COPY
+        raise NotStored(Fact(code=code, number=undo.number), *skipped, Fact(code=FactCode.LIST_COPIES))
     if missing:
         first_missing = scope.shown_id(min(missing).id)
         raise NotStored(
@@ -277,7 +279,7 @@ class Storing:
         left_out: ids that an erasure has named.
         skipped: copies of the deletion that cannot be opened.
         images_not_compared: a request was stored already, as far as the service returns it.
-        stopped: nothing more is stored.
+        stopped: the restore has ended early, and stores nothing more.
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
         deletion_runs: the deletion may still delete what is stored already.
         made_current: the ids of the replaced learnings that the deletion was to make current again.
@@ -359,7 +361,7 @@ class Storing:
         if self.erasures is None:
             return
         before = self.uncertain
-        self.uncertain = True
+        self.uncertain = True  # if looking fails, it stays
         with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             self.left_out = await self.erasures.look(stored)
         self.uncertain = before
@@ -397,7 +399,7 @@ class Storing:
         for key in sent:
             item, was_sent = stored.get(key), self.became[key] == "unknown"
             if item and was_sent:
-                self._is_back(key, item)
+                self._note_restored(key, item)
             elif item:  # somebody else has stored the same a moment ago
                 self._note_there(key, item)
             elif was_sent:
@@ -408,7 +410,7 @@ class Storing:
         self.became[key] = "already_there" if item else "id_taken"
         self.images_not_compared |= item is not None and not self.scope.exact
 
-    def _is_back(self, key: str, item: Item) -> None:
+    def _note_restored(self, key: str, item: Item) -> None:
         self.back[key] = item
         del self.became[key]
 
@@ -420,13 +422,17 @@ class Storing:
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
-                found.update((key, item_of(stored)) for key in single if self._has(stored, requests[key]))
+                found.update(
+                    (key, item_of(stored)) for key in single if self._has_interaction(stored, requests[key])
+                )
                 key = stored.request.request_id
                 if restored := requests.get(key):
                     same = self._is_same(stored, self._as_sent(restored))
                     found[key] = item_of(stored) if same else None
                     if same:  # restored interactions have new ids
-                        self.interactions |= dict(zip(_spoken(restored), _spoken(stored), strict=True))
+                        self.interactions |= dict(
+                            zip(_preserved_ids(restored), _preserved_ids(stored), strict=True)
+                        )
 
         # The first name of a copy names the request.
         ids = dict.fromkeys([*requests, *(copy.names[0].id for copy in single.values())])
@@ -443,7 +449,7 @@ class Storing:
             update={"request": item.request.model_copy(update={"evaluation_only": evaluation_only})}
         )
 
-    def _has(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
+    def _has_interaction(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
         """Whether a request has a copied interaction.
 
         A request of another store, or one that was stored again, can have something else under the same number.
@@ -515,7 +521,7 @@ class Storing:
         missing = {
             key: in_use(learning) if key in last else learning
             for key, learning in found.missing.items()
-            if not _is_over(learning)
+            if not _has_expired(learning)
         }
         changing = found.corrected | found.revived
         free = await self._without_held(changing)
@@ -552,7 +558,7 @@ class Storing:
         listed = [after[there.learning_id] for there in outdated.values() if there.learning_id in after]
         self.not_linked += sum(bool(renumbered.old_ids(learning)) for learning in listed)
         again = missing | replaced | {key: learnings[key] for key in corrected}
-        await self._note_back(again, corrected, renumbered, before, after)
+        await self._note_learnings(again, corrected, renumbered, before, after)
 
     async def _later_texts(self, learnings: Mapping[str, Learning]) -> dict[str, set[str]]:
         """Return the digests of the texts that corrections have given to playbooks since, by that of the copied text.
@@ -600,7 +606,7 @@ class Storing:
             return frozenset()
 
         def search() -> frozenset[str]:
-            copied = map(opened, state.copies.read(owner, having={Name.of("user", user_id)}))
+            copied = map(content_of, state.copies.read(owner, having={Name.of("user", user_id)}))
             others = [content for content in copied if isinstance(content, Learning)]
             lineage = Lineage([*learnings.values(), *stored.values(), *others])
             return frozenset(learning.learning_id for learning in lineage.last(replaced))
@@ -640,7 +646,7 @@ class Storing:
         held = await holds_on(self.scope, items, self.erasures.state, self.erasures.owner)
         return {key: learning for key, learning in stored.items() if learning.learning_id not in held}
 
-    async def _note_back(
+    async def _note_learnings(
         self,
         again: Mapping[str, Learning],
         corrected: Mapping[str, Learning],
@@ -675,7 +681,7 @@ class Storing:
         await self._delete_doubles(stored, added, renumbered)
         for key, there in (now | stored).items():
             if self.became[key] == "left" and _said(there) == _said(again[key]):
-                self._is_back(key, learning_item(there))
+                self._note_restored(key, learning_item(there))
 
     async def _delete_doubles(
         self, stored: Mapping[str, Learning], added: Sequence[Learning], renumbered: Renumbered
@@ -715,11 +721,11 @@ def _all_fields(playbook: Learning, renumbered: Renumbered) -> str:
     return listed.row.model_dump_json(exclude={"user_playbook_id"}) if listed.row else ""
 
 
-def _is_over(learning: Learning) -> bool:
+def _has_expired(learning: Learning) -> bool:
     return isinstance(learning.row, UserProfile) and 0 < learning.row.expiration_timestamp <= time.time()
 
 
-def _spoken(item: RequestWithInteractions) -> list[int]:
+def _preserved_ids(item: RequestWithInteractions) -> list[int]:
     """Return the ids of the interactions that a restore preserves."""
     return [interaction.interaction_id for interaction in item.interactions if publishable(interaction)]
 
@@ -799,15 +805,15 @@ class _Restore:
     async def _finished(self) -> bool:
         storing = self.storing
         certain = not (storing.uncertain or self.erasures.held or self.erasures.left)
+        whole_copy = not (self.planned.undo.ids or self.planned.gone or storing.skipped)
+        all_stored = set(storing.became.values()) <= {"already_there"} and not storing.may_still_go
         return await in_thread(
             self.state.finish_restore,
             self.planned.owner,
             self.number,
             outcome=storing.outcome,
             back=len(storing.back),
-            all_of_it=not (self.planned.undo.ids or self.planned.gone or storing.skipped)
-            and set(storing.became.values()) <= {"already_there"}
-            and not storing.may_still_go,
+            all_of_it=whole_copy and all_stored,
             facts={
                 "tool": "restore_requests",
                 "ids": [*storing.back],

@@ -77,7 +77,7 @@ class Rules(Target):
         there = {row.agent_playbook_id for row in rows}
         rules = await trace(scope, rows)
         return Selected(
-            [rule_item(rule) for rule in rules],
+            items=[rule_item(rule) for rule in rules],
             not_found=[rule_id(number) for number in self.numbers if number not in there],
             learned=Learned(),
             rules=rules,

@@ -79,7 +79,7 @@ def check_judged(wanted: TrafficFilter) -> None:
         raise InvalidInput("finding", JUDGE_FIRST, advice=Fact(code=judgement))
 
 
-def covered(text: str) -> str:
+def redacted(text: str) -> str:
     """Return a text with its secrets redacted."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
@@ -94,7 +94,7 @@ class Selected:
         openings: the beginnings of the first items, by their ids, or their passages if `passages_of` is given.
         not_found: ids that the caller named and that are not stored.
         learned: the learnings, if the target selects learnings.
-        named: learnings that go with the requests whatever they came from.
+        named_learnings: learnings that go with the requests whatever they came from.
         sources: the requests that select the learnings, by user.
         owed: learnings that an earlier call of this deletion has not made current again, by id.
         rules: shared rules that are decided on, or that rest on a user.
@@ -112,7 +112,7 @@ class Selected:
     openings: dict[str, str] = field(default_factory=dict[str, str])
     not_found: list[str] = field(default_factory=list[str])
     learned: Learned | None = None
-    named: frozenset[str] = frozenset()
+    named_learnings: frozenset[str] = frozenset()
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     owed: Mapping[str, Learning] = field(default_factory=dict[str, Learning])
     rules: Sequence[SharedRule] = ()
@@ -165,13 +165,13 @@ class Target(ABC):
         return ""
 
     @property
-    def owner(self) -> str:
+    def only_user(self) -> str:
         """The user whose items alone it selects; empty for every user's."""
         return ""
 
     @property
     def every_copy_of(self) -> list[Name]:
-        """Names of which it means every recovery copy, also those that nobody can open."""
+        """Names. The target includes every recovery copy that has one of them, also those that nobody can open."""
         return []
 
     @abstractmethod
@@ -186,9 +186,11 @@ class Target(ABC):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pass
 
-    async def learned(self, scope: Scope, selected: Selected) -> Learned:
+    async def read_learned(self, scope: Scope, selected: Selected) -> Learned:
         """Read again what was learned from the selected requests, and what their deletion means for it."""
-        return await judge_learned(scope, selected.sources, before=selected.learned, named=selected.named)
+        return await judge_learned(
+            scope, selected.sources, before=selected.learned, named=selected.named_learnings
+        )
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class Requests(Target):
         return set(self.ids).issuperset(planned)
 
     @property
-    def owner(self) -> str:
+    def only_user(self) -> str:
         return self.user_id
 
     @property
@@ -268,12 +270,12 @@ class Interactions(Target):
         missing = [str(id_) for id_ in self.ids if id_ not in interactions]
         stay = Fact(code=FactCode.INTERACTIONS_STAY, number=len(interactions) - len(chosen))
         return Selected(
-            [item_of(stored, interaction) for interaction in chosen] if stored else [],
-            {
+            items=[item_of(stored, interaction) for interaction in chosen] if stored else [],
+            openings={
                 str(interaction.interaction_id): "".join(texts_of(interaction))[:OPENING_CHARS]
                 for interaction in chosen[:EXAMPLES]
             },
-            missing,
+            not_found=missing,
             facts=[stay] if chosen else [],
             copy_names=[Name.of("request", self.request_id)] if missing else [],
             means=lambda copied, content: (
@@ -327,7 +329,7 @@ class Filtered(Target):
         )
 
     @property
-    def owner(self) -> str:
+    def only_user(self) -> str:
         return self.wanted.user_id
 
     @property
@@ -368,7 +370,7 @@ class Filtered(Target):
                 }
             await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
         if repeated:
-            selected.facts.append(_naming(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
+            selected.facts.append(_fact_with_ids(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
         if judged_to_stay:
             selected.facts.append(Fact(code=FactCode.JUDGED_REQUESTS_STAY, number=judged_to_stay))
         selected.part_unread = bool(pager.unreadable)
@@ -404,7 +406,7 @@ class User(Filtered):
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         user_id = self.wanted.user_id
-        selected = await self.stored(scope, progress)
+        selected = await self.read_stored(scope, progress)
         selected.rules, about_rules = await _shared_rules(scope, user_id)
         selected.facts = [
             *([] if selected.items else [Fact(code=FactCode.NOTHING_VISIBLE)]),
@@ -422,17 +424,17 @@ class User(Filtered):
         policy, user_id = scope.policy.now(), self.wanted.user_id
         return policy.may_hold(user_id) if selected.part_unread else policy.held_by(user_id)
 
-    async def stored(self, scope: Scope, progress: Progress) -> Selected:
+    async def read_stored(self, scope: Scope, progress: Progress) -> Selected:
         """Return what is stored of the user, as far as any call returns it."""
         user_id = self.wanted.user_id
         selected = await super().select(scope, progress)
-        selected.learned = await self.learned(scope, selected)
+        selected.learned = await self.read_learned(scope, selected)
         selected.items += map(learning_item, selected.learned.learnings)
         outcomes = await scope.client.get_session_outcomes(user_id)
         selected.items += [outcome_item(outcome) for outcome in outcomes if outcome.user_id == user_id]
         return selected
 
-    async def learned(self, scope: Scope, selected: Selected) -> Learned:
+    async def read_learned(self, scope: Scope, selected: Selected) -> Learned:
         user_id = self.wanted.user_id
         listed = await learnings_of_user(scope, user_id)
         return as_learned([*listed, *await expired_profiles(scope, user_id)])
@@ -451,7 +453,7 @@ class Learnings(Target):
         return f"learnings of {self.selection.describe(words=words)}"
 
     @property
-    def owner(self) -> str:
+    def only_user(self) -> str:
         return self.selection.user_id
 
     @property
@@ -466,17 +468,19 @@ class Learnings(Target):
         sources = {learning.user_id: _NO_SOURCES for learning in learnings} | dict(found.sources)
         facts: list[Fact] = []
         if learnings:
-            taught = await _taught_by(scope, learnings)
+            taught = await _fact_about_sources(scope, learnings)
             facts.append(taught)
             if taught.code == FactCode.SOURCES_STAY:
                 facts.append(Fact(code=FactCode.SOURCES_IN_ONE_PLAN))
         if found.unreadable:
             facts.append(Fact(code=FactCode.PART_UNREAD))
         return Selected(
-            [learning_item(learning) for learning in learnings],
-            {learning.learning_id: learning.content[:OPENING_CHARS] for learning in learnings[:EXAMPLES]},
-            list(found.not_found),
-            found.learned,
+            items=[learning_item(learning) for learning in learnings],
+            openings={
+                learning.learning_id: learning.content[:OPENING_CHARS] for learning in learnings[:EXAMPLES]
+            },
+            not_found=list(found.not_found),
+            learned=found.learned,
             sources=sources,
             facts=facts,
             copy_names=[Name.of("learning", learning_id) for learning_id in self.selection.learning_ids]
@@ -486,10 +490,10 @@ class Learnings(Target):
             ),
         )
 
-    async def learned(self, scope: Scope, selected: Selected) -> Learned:
+    async def read_learned(self, scope: Scope, selected: Selected) -> Learned:
         """Read the learnings again. Unchanged ones of the plan stay included."""
         if self.selection.by_requests:
-            return self.selection.with_words(await super().learned(scope, selected))
+            return self.selection.with_words(await super().read_learned(scope, selected))
         return await read_again(scope, selected.sources, selected.learned or Learned())
 
 
@@ -518,7 +522,7 @@ class Correction(Target):
             raise InvalidInput("content", "must not be blank.", advice=Fact(code=FactCode.DELETE_INSTEAD))
         if len(text) > MOST_CHARS:
             raise InvalidInput("content", f"takes {MOST_CHARS:,} characters at most.")
-        if not may_have_secrets and covered(text) != text:
+        if not may_have_secrets and redacted(text) != text:
             raise InvalidInput("content", "contains a secret, which this server does not store.")
         return cls(Selection(scope.user(user_id), (require_id("learning_id", learning_id),)), text)
 
@@ -547,7 +551,7 @@ class Correction(Target):
             raise InvalidInput("learning_id", NOT_CURRENT.format(state=learning.state))
         if learning.content == self.text:
             raise InvalidInput("content", "is what this learning says already; nothing was changed.")
-        facts = [await _taught_by(scope, [learning])]
+        facts = [await _fact_about_sources(scope, [learning])]
         if learning.quote:
             facts.append(Fact(code=FactCode.QUOTE_STAYS))
         everything = await learnings_of_user(scope, learning.user_id)
@@ -555,7 +559,7 @@ class Correction(Target):
         since = known_since(learning, background)
         quotes = " … ".join(quotes_of(learning))
         return Selected(
-            [learning_item(learning)],
+            items=[learning_item(learning)],
             learned=Learned(),
             copy_names=[],
             facts=facts,
@@ -589,31 +593,31 @@ async def _shared_rules(scope: Scope, user_id: str) -> tuple[list[SharedRule], l
 async def _shown(scope: Scope, text: str) -> str:
     if scope.masked:
         return f"({len(text):,} characters)"
-    return clip(await anyio.to_thread.run_sync(covered, text), TEXT_CHARS)
+    return clip(await anyio.to_thread.run_sync(redacted, text), TEXT_CHARS)
 
 
-def _naming(code: FactCode, scope: Scope, ids: Collection[str]) -> Fact:
+def _fact_with_ids(code: FactCode, scope: Scope, ids: Collection[str]) -> Fact:
     """Return a fact with the first ids of a set and their number."""
     return Fact(code=code, number=len(ids), names=few(list(ids), scope.shown_id))
 
 
-async def _taught_by(scope: Scope, learnings: Sequence[Learning]) -> Fact:
+async def _fact_about_sources(scope: Scope, learnings: Sequence[Learning]) -> Fact:
     """Return whether sources of learnings are stored, and where."""
-    requests, known = dict[str, None](), True
+    requests, all_known = dict[str, None](), True
     for user_id in {learning.user_id for learning in learnings}:
         found = await find_evidence(
             scope, user_id, [learning for learning in learnings if learning.user_id == user_id]
         )
         for evidence in found.values():
             requests |= dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
-            known = known and not evidence.unread and (evidence.is_complete or not evidence.sources)
+            all_known = all_known and not evidence.unread and (evidence.is_complete or not evidence.sources)
 
     async def take(items: Sequence[RequestWithInteractions]) -> None:
         requests.update(dict.fromkeys(item.request.request_id for item in items))
 
     # Without interactions, a learning names only the last request of its window, or a run that is no request.
-    last = {learning.last_request_id for learning in learnings if not learning.interaction_ids}
-    await read_set(scope, [request_id for request_id in last if request_id], take)
+    last_requests = {learning.last_request_id for learning in learnings if not learning.interaction_ids}
+    await read_set(scope, [request_id for request_id in last_requests if request_id], take)
     if requests:
-        return _naming(FactCode.SOURCES_STAY, scope, requests)
-    return Fact(code=FactCode.SOURCES_GONE if known and not last else FactCode.SOURCES_UNKNOWN)
+        return _fact_with_ids(FactCode.SOURCES_STAY, scope, requests)
+    return Fact(code=FactCode.SOURCES_GONE if all_known and not last_requests else FactCode.SOURCES_UNKNOWN)

@@ -19,7 +19,7 @@ from reflexio_mcp.state.log import said_in
 from reflexio_mcp.state.records import LearningDeed, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
-from reflexio_mcp.traffic.deletion.items import opened
+from reflexio_mcp.traffic.deletion.items import content_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.changes import Change, Records, Rows, changes_of
 from reflexio_mcp.traffic.learnings.find import MOST_REQUESTS, USERS_AT_ONCE
@@ -145,7 +145,7 @@ async def _recorded(state: State, owner: Owner, user_id: str, since: int) -> Rec
         copied = {
             (number, copy.id): learning
             for number, copy in state.copies.of_learnings(whose, {deed.job for deed in deeds})
-            if isinstance(learning := opened(copy), Learning)
+            if isinstance(learning := content_of(copy), Learning)
         }
         exports = [
             _export(noted.at, said_in(noted.line)) for noted in state.noted(owner, MOST_EXPORTS, since=since)
