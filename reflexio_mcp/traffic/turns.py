@@ -176,7 +176,6 @@ class Turn:
         self.has = True
         self._account.in_turn.begin(self._account)
         while self._account.unread_bytes > UNREAD_BYTES:
-            self._account.was_read = anyio.Event()
             await self._account.was_read.wait()
 
     def _uncount(self) -> None:
@@ -245,6 +244,7 @@ class Turns:
         finally:
             shared.unread_bytes -= size
             shared.was_read.set()
+            shared.was_read = anyio.Event()
 
 
 @asynccontextmanager

@@ -304,21 +304,24 @@ async def test_calls_wait_while_their_caller_does_not_read_answers() -> None:
     async def unread(_message: object) -> None:
         await read.wait()
 
-    async def call(account: str) -> None:
-        async with taking.take(account):
-            taken.append(account)
+    async def call(account: str, notice: bool = False) -> None:
+        async with taking.take(account, notice=notice):
+            taken.append(f"a notice of {account}" if notice else account)
 
-    async with anyio.create_task_group() as tasks:
-        answer = {"type": "http.response.body", "body": b"x" * (turns.UNREAD_BYTES + 1)}
-        send: Any = counting(taking, "ann", unread)
-        tasks.start_soon(send, answer)
-        await anyio.wait_all_tasks_blocked()
-        for account in ("ann", "bob"):
-            tasks.start_soon(call, account)
-        await anyio.wait_all_tasks_blocked()
-        assert taken == ["bob"]
-        read.set()
-    assert taken == ["bob", "ann"]
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            answer = {"type": "http.response.body", "body": b"x" * (turns.UNREAD_BYTES + 1)}
+            send: Any = counting(taking, "ann", unread)
+            tasks.start_soon(send, answer)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(call, "ann")
+            await anyio.wait_all_tasks_blocked()
+            for account, notice in (("ann", True), ("bob", False)):
+                tasks.start_soon(call, account, notice)
+            await anyio.wait_all_tasks_blocked()
+            assert taken == ["bob"]
+            read.set()
+    assert sorted(taken) == ["a notice of ann", "ann", "bob"]
 
 
 async def test_an_answer_is_sent_in_pieces_and_complete() -> None:
