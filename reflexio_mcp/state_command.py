@@ -57,7 +57,7 @@ def _check(settings: Settings, *, as_json: bool) -> int:
             facts = {"file": str(file or "")}
             said = f"file: {file or 'none, the state is in memory'}"
         state.check()
-        if number := state.copies.unreadable():
+        if number := state.copies.count_unreadable():
             return _fail(
                 f"{number:,} recovery copies are encrypted with a key that REFLEXIO_MCP_STATE_KEYS lacks. Put the key "
                 "back, or remove them as docs/shared-server.md says."

@@ -220,12 +220,12 @@ def _check_state(state: State) -> Finding:
         return problem("log-cut", "The audit log lacks lines that were written.")
     if number := state.older_copies():
         return problem("copies-older", f"{number:,} recovery copies are older than a gap in the audit log.")
-    if number := state.copies.unreadable():
+    if number := state.copies.count_unreadable():
         return problem(
             "copies-unreadable",
             f"{number:,} recovery copies are encrypted with a key that this server does not have.",
         )
-    if number := state.copies.changed():
+    if number := state.copies.count_changed():
         return problem("copies-changed", f"{number:,} recovery copies were changed in the state.")
     return ok("deletions can be recorded")
 

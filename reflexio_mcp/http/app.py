@@ -153,7 +153,7 @@ class HttpApp:
         )
         count("reflexio_mcp.held", "held items", 0)  # 0 is a measurement too
         state = self._runtime.state
-        observe("reflexio_mcp.copies", "kept copies", _none_if_unusable(state.copies.kept))
+        observe("reflexio_mcp.copies", "kept copies", _none_if_unusable(state.copies.count_kept))
         observe(
             "reflexio_mcp.cap_left",
             "remaining cap",

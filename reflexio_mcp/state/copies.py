@@ -85,7 +85,7 @@ class Row(NamedTuple):
         The interactions of a request only lead to learnings: another store can have other interactions with the
         same numbers.
         """
-        return _finding(self.kind, self.names.split())
+        return _names_that_find(self.kind, self.names.split())
 
 
 class Reading(Iterator[Copied]):
@@ -109,14 +109,14 @@ class Reading(Iterator[Copied]):
         raise StopIteration
 
 
-class Erasing(NamedTuple):
+class Removal(NamedTuple):
     """What an erasure removes: rows, and for the record of it the tags of the names that it follows."""
 
     rows: list[Row]
     tags: set[str]
 
 
-class _Erased(NamedTuple):
+class _PastErasure(NamedTuple):
     """What an earlier erasure has named.
 
     Args:
@@ -209,11 +209,11 @@ class Copies:
             if row.id not in wanted_ids and deletion in (None, row.deletion):
                 yield row, None
 
-    def changed(self, deletion: int = 0) -> int:
+    def count_changed(self, deletion: int = 0) -> int:
         """Count the copies, of whatever owner, whose rows were changed, so that nobody can open them.
 
         Args:
-            deletion: count the copies of this deletion alone.
+            deletion: count the copies of this deletion alone; 0 for those of every deletion.
         """
         rows = self._database.read(
             f"SELECT {COLUMNS} FROM main.copies WHERE sealing_key IN ? AND ? IN (0, deletion) ORDER BY id",  # noqa: S608
@@ -266,7 +266,12 @@ class Copies:
         *,
         erasing: bool = False,
     ) -> Iterator[tuple[Row, Copied | None]]:
-        # An erasure may have come since the rows were found.
+        """Open the copies of rows; `None` for one that was changed.
+
+        Args:
+            read: executes a statement.
+            erasing: also copies that an erasure has named, which may have come since the rows were found.
+        """
         select = "SELECT id, sealed FROM main.copies WHERE id IN ? AND (until > 0 OR ?) ORDER BY id"
         for start in range(0, len(rows), READ_AT_ONCE):
             batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
@@ -285,6 +290,7 @@ class Copies:
             number: begun
             for number, begun in read(
                 "SELECT id, begun FROM main.deletions WHERE id IN ?",
+                # PostgreSQL takes no empty list, and 0 is no number.
                 sorted({0, *(row.deletion for row, _ in found)}),
             )
             if isinstance(begun, int)
@@ -302,6 +308,7 @@ class Copies:
         }
 
     def _copied(self, row: Row, sealed: bytes) -> Copied | None:
+        """Open the copy of a row; `None` if the row was changed."""
         if not row.is_typed:
             return None
         try:
@@ -320,7 +327,7 @@ class Copies:
 
     def _tagged(self, copy: Copied) -> list[str]:
         """Return the tags of all names of a copy, as its row has them, under each key, the newest first."""
-        names = _names(copy)
+        names = _all_names(copy)
         under_each_key = zip(*(self._keys.tags("name", name) for name in names), strict=True)
         return [
             " ".join(_tag_of(name, tag) for name, tag in zip(names, tags, strict=True))
@@ -328,10 +335,10 @@ class Copies:
         ]
 
     def erased_since(
-        self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]
+        self, transaction: Transaction, owner: Owner, since_line: int, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
-        """Return the kind and id of copies that a deletion has erased after the log line `begun`."""
-        erasures = self._erasures(transaction.execute, owner, begun)
+        """Return the kind and id of copies that a deletion has erased after the log line `since_line`."""
+        erasures = self._erasures(transaction.execute, owner, since_line)
         return {
             (copy.kind, copy.id)
             for copy in copies
@@ -349,50 +356,61 @@ class Copies:
                 deletions.append(erased.deletion)
         return ErasedBefore(len(found), sorted(deletions))
 
-    def _erasures(self, read: Callable[..., list[Any]], owner: Owner, begun: int) -> list[_Erased]:
-        """Return the erasures that ended after the log line `begun`."""
+    def _erasures(self, read: Callable[..., list[Any]], owner: Owner, since_line: int) -> list[_PastErasure]:
+        """Return the erasures that ended after the log line `since_line`."""
         rows = read(
             "SELECT id, ended, user_id, erased_names FROM main.deletions "
             "WHERE ended > ? AND account IN ? AND erased_names != ''",
-            begun,
+            since_line,
             self._keys.accounts(owner),
         )
         # SQLite keeps other values in a column of numbers, too.
         return [
-            _Erased(number, ended if isinstance(ended, int) else LATEST, by, frozenset(str(names).split()))
+            _PastErasure(
+                number, ended if isinstance(ended, int) else LATEST, by, frozenset(str(names).split())
+            )
             for number, ended, by, names in rows
         ]
 
-    def _is_named(self, erased: _Erased, copy: Copied) -> bool:
-        user = self._keys.tags("user", copy.user)
-        if erased.by not in (*self._keys.tags("user", ""), *user):
+    def _is_named(self, erased: _PastErasure, copy: Copied) -> bool:
+        user_tags = self._keys.tags("user", copy.user)
+        if erased.by not in (*self._keys.tags("user", ""), *user_tags):
             return False
         of_users = {name for name in erased.names if name.startswith(f"{OF_USER}:")}
-        if of_users and of_users.isdisjoint(f"{OF_USER}:{tag}" for tag in user):
+        if of_users and of_users.isdisjoint(f"{OF_USER}:{tag}" for tag in user_tags):
             return False
-        tags = self.tags(_finding(copy.kind, _names(copy)))
-        return not erased.names.isdisjoint({*tags, *(f"{of}/{tag}" for of in user for tag in tags)})
+        tags = self.tags(_names_that_find(copy.kind, _all_names(copy)))
+        tags_of_user = (f"{user_tag}/{tag}" for user_tag in user_tags for tag in tags)
+        return not erased.names.isdisjoint({*tags, *tags_of_user})
 
     def keep(
         self,
         transaction: Transaction,
         owner: Owner,
         number: int,
-        began: float,
-        begun: int,
-        seen: int,
+        began_at: float,
+        first_line: int,
+        seen_days: int,
         copies: Sequence[Copied],
     ) -> set[tuple[str, str]]:
-        """Keep copies for a deletion that began at the time `began`, with the log line `begun`, after `seen` days."""
+        """Keep copies for a deletion, and return the kind and id of those that another has erased since it began.
+
+        Args:
+            began_at: the time when the deletion began.
+            first_line: the number of its first log line.
+            seen_days: how many days the state had seen by then.
+        """
         keys = self._keys
-        erased = self.erased_since(transaction, owner, begun, copies)
-        account, until = keys.tag("account", owner.account), began + self.days * DAY
+        erased = self.erased_since(transaction, owner, first_line, copies)
+        account, until = keys.tag("account", owner.account), began_at + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:
                 continue
             names = self._tagged(copy)[0]
             user = keys.tag("user", copy.user)
-            row = Row(0, number, transaction.now, until, seen + self.days, account, user, copy.kind, names)
+            row = Row(
+                0, number, transaction.now, until, seen_days + self.days, account, user, copy.kind, names
+            )
             content = json.dumps([copy.id, copy.user, copy.names, copy.content])
             transaction.execute(
                 "INSERT INTO main.copies (deletion, at, until, seen_until, account, user_id, kind, names, "
@@ -403,23 +421,23 @@ class Copies:
             )
         return erased
 
-    def erased_by(self, transaction: Transaction, owner: Owner, erasure: Erasure) -> Erasing:
+    def removal_of(self, transaction: Transaction, owner: Owner, erasure: Erasure) -> Removal:
         """Return what an erasure removes of the owner's copies, also of those that are over."""
-        return self._erased_by(self._visible(transaction, owner, erasing=True), erasure)
+        return self._removal_of(self._visible(transaction, owner, erasing=True), erasure)
 
-    def _erased_by(self, visible: Sequence[Row], erasure: Erasure) -> Erasing:
-        erasing = self._named(visible, erasure.names)
+    def _removal_of(self, visible: Sequence[Row], erasure: Erasure) -> Removal:
+        removal = self._named(visible, erasure.names)
         if not erasure.users:
-            return erasing
+            return removal
         users = {tag for user in erasure.users for tag in self._keys.tags("user", user)}
-        rows = [row for row in erasing.rows if row.user in users]
-        return Erasing(rows, erasing.tags | {f"{OF_USER}:{tag}" for tag in users})
+        rows = [row for row in removal.rows if row.user in users]
+        return Removal(rows, removal.tags | {f"{OF_USER}:{tag}" for tag in users})
 
-    def changed_besides(self, owner: Owner, erasure: Erasure) -> int:
+    def count_changed_besides(self, owner: Owner, erasure: Erasure) -> int:
         """Count the copies, of whatever owner, that nobody can open and that an erasure does not remove."""
         with self._database.transaction(writes=False) as transaction:
             visible, others = self._all(transaction, owner, erasing=True)
-        removed = {row.id for row in self._erased_by(visible, erasure).rows}
+        removed = {row.id for row in self._removal_of(visible, erasure).rows}
         changed = self._changed(self._database.read, [*visible, *others])
         return sum(row.id not in removed for row in changed)
 
@@ -450,17 +468,13 @@ class Copies:
         )
         rows = [Row(*values) for _, *values in over]
         ours = [row for row, (key, *_) in zip(rows, over, strict=True) if key in self._keys.checks]
-        kept = {row.id for row in ours} - {
-            row.id
-            for row, sealed in self._sealed(transaction.execute, ours)
-            if self._is_unchanged(row, sealed)
-        }
-        removed = [row for row in rows if row.id not in kept]
+        changed = {row.id for row in self._changed(transaction.execute, ours)}
+        removed = [row for row in rows if row.id not in changed]
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in removed])
         # An erasure sets the end of a copy to 0.
         count("reflexio_mcp.copies_expired", "expired copies", sum(row.until > 0 for row in removed))
 
-    def kept(self) -> int:
+    def count_kept(self) -> int:
         """Count the copies that a restore may still use, of whatever owner."""
         with self._database.transaction(writes=False) as transaction:
             [(number,)] = transaction.execute(
@@ -470,11 +484,11 @@ class Copies:
             )
         return number
 
-    def unreadable(self, deletion: int = 0) -> int:
+    def count_unreadable(self, deletion: int = 0) -> int:
         """Count the copies, of whatever owner, that are sealed with a key that this server does not have.
 
         Args:
-            deletion: count the copies of this deletion alone.
+            deletion: count the copies of this deletion alone; 0 for those of every deletion.
         """
         with self._database.transaction(writes=False) as transaction:
             [(number,)] = transaction.execute(
@@ -524,20 +538,20 @@ class Copies:
         user = keys.tags("user", owner.user)
         return transaction.now, days_seen(transaction), reached, keys.accounts(owner), not owner.user, user
 
-    def _named(self, rows: Sequence[Row], names: Collection[str]) -> Erasing:
+    def _named(self, rows: Sequence[Row], names: Collection[str]) -> Removal:
         """Return the rows that have these names, and the tags of all names that they lead to.
 
         A request leads to the learnings from its interactions, and a learning to its earlier texts.
         """
         wanted = self._wanted(names)
-        for row in reversed(rows):
+        for row in reversed(rows):  # the newest first: a learning has the names of the texts in older copies
             if wanted.meets(row.user, row.found_by):
                 followed = "i:" if row.kind in REQUESTS else ("l:", "t:")
                 wanted.of_users.update(
                     (row.user, tag) for tag in row.names.split() if tag.startswith(followed)
                 )
         found = [row for row in rows if wanted.meets(row.user, row.found_by)]
-        return Erasing(found, wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_users})
+        return Removal(found, wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_users})
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""
@@ -561,9 +575,9 @@ def _tag_of(name: str, tag: str) -> str:
     return f"{kind}:{tag}"
 
 
-def _names(copy: Copied) -> Sequence[str]:
+def _all_names(copy: Copied) -> Sequence[str]:
     return [*copy.names, f"u:{copy.user}"]
 
 
-def _finding(kind: str, names: Sequence[str]) -> list[str]:
+def _names_that_find(kind: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if kind not in REQUESTS or not name.startswith("i:")]

@@ -50,7 +50,8 @@ def days_seen(transaction: Transaction) -> int:
 def days_with_today(transaction: Transaction) -> int:
     """Return what `days_seen` does, with the day on which the state is in use now."""
     noted = transaction.execute("SELECT 1 FROM main.days WHERE day = ?", _today(transaction))
-    return days_seen(transaction) + (not noted)
+    seen = days_seen(transaction)
+    return seen if noted else seen + 1
 
 
 def certain_day(transaction: Transaction, *, has_clock: bool) -> date:

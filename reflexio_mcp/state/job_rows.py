@@ -77,6 +77,10 @@ class JobEnd(NamedTuple):
     chain: str = ""
     receipt: str = ""
 
+    @property
+    def in_columns(self) -> tuple[str, int, float | None, str]:
+        return self.outcome, self.gone, self.finished, self.chain
+
 
 NOT_ENDED: Final = JobEnd()
 
@@ -105,7 +109,7 @@ class JobRow(NamedTuple):
         return cls(JobIdentity(*values[:own]), *values[own:])
 
     def says(self, end: JobEnd) -> bool:
-        return (self.outcome, self.gone, self.finished, self.chain) == end[:-1]
+        return (self.outcome, self.gone, self.finished, self.chain) == end.in_columns
 
 
 class JobSeals:

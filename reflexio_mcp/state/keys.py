@@ -60,6 +60,7 @@ class Keys:
         return [AESGCM(digest(secret, b"reflexio-mcp seal", "sha256")) for secret in self._given]
 
     def tags(self, *parts: str | float) -> list[str]:
+        """Return a keyed digest of the parts under each key, the newest first."""
         # `default`: a changed row may have bytes where a text belongs, as SQLite allows. Its tag then matches nothing.
         text = json.dumps(parts, default=repr).encode()
         return [digest(key, text, "sha256").hex()[:32] for key in self._marks]

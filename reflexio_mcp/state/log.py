@@ -152,7 +152,7 @@ class AuditLog:
         """Look for changed and removed lines, and for changed records. `receipt` is a chain value, or empty."""
         # Lines are added meanwhile. What is compared with them is read before them.
         with self._database.transaction(writes=False) as transaction:
-            noted, ended_by = self._noted(transaction), _last(transaction).number
+            noted, last_before = self._noted(transaction), _last(transaction).number
         given = self._database.last_number("log")
         records = self._records()
         missing = {receipt, *records.chains} - {""}
@@ -169,14 +169,23 @@ class AuditLog:
             said = said_in(entry.line)
             if said.get("event") == CUT:
                 cut.append(entry.number)
-            if entry.number <= ended_by and (job := _ended_job(said)):
+            if entry.number <= last_before and (job := _ended_job(said)):
                 ended.add(job)
             there = there or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
             last = entry
         lost = numbered < given or records.last_line > last.number
         changed = sorted(records.changed | (records.unfinished & ended))
-        return Verified(lines, wrong, missing, _found(noted, there=there), cut, lost, older, changed)
+        return Verified(
+            lines=lines,
+            wrong=wrong,
+            missing=missing,
+            end=_end_found(noted, there=there),
+            cut=cut,
+            lost=lost,
+            older=older,
+            records=changed,
+        )
 
     def _records(self) -> _Records:
         found = _Records(set(), 0, set(), set())
@@ -213,6 +222,7 @@ class AuditLog:
         rows = transaction.execute(
             "SELECT id, line FROM main.log WHERE line LIKE ? ORDER BY id DESC", f'%"event": "{CUT}"%'
         )
+        # Such a line names no line if the noted end was changed.
         return next((number for number, line in rows if said_in(line).get("last_line")), 0)
 
     def _noted(self, transaction: Transaction) -> End | None:
@@ -227,8 +237,11 @@ class AuditLog:
             return None
         except (OSError, ValueError, TypeError, RecursionError):
             return DAMAGED
+        if end.proven:
+            return end
         typed = is_number(number) and is_time(at) and isinstance(chain, str)
-        return end if end.proven or (typed and not self._keys.are_all(transaction)) else DAMAGED
+        others_seal = not self._keys.are_all(transaction)  # so another server may have noted it
+        return end if typed and others_seal else DAMAGED
 
     def _note(self) -> None:
         """Note the last line. A line that cannot be noted is in the log all the same.
@@ -277,7 +290,7 @@ def _ended_job(said: Mapping[str, Any]) -> int:
     return job if is_number(job) else 0
 
 
-def _found(noted: End | None, *, there: bool) -> Literal["there", "gone", "damaged", "none", "sealed"]:
+def _end_found(noted: End | None, *, there: bool) -> Literal["there", "gone", "damaged", "none", "sealed"]:
     if noted is None:
         return "none"
     if not noted.proven:

@@ -314,13 +314,13 @@ class MustGoNotes:
         Returns:
             The erasures whose notes were settled.
         """
-        looked, erasures = sorted(numbers), set[int]()
+        to_settle, erasures = sorted(numbers), set[int]()
         not_over = restores_not_over(transaction).jobs
-        for start in range(0, len(looked), SETTLED_AT_ONCE):
+        for start in range(0, len(to_settle), SETTLED_AT_ONCE):
             rows = transaction.execute(
                 f"SELECT {COLUMNS} FROM main.must_go "  # noqa: S608
                 "WHERE id IN ? AND settled IS NULL AND restore NOT IN ?",
-                looked[start : start + SETTLED_AT_ONCE],
+                to_settle[start : start + SETTLED_AT_ONCE],
                 not_over,
             )
             for row in itertools.starmap(_NoteRow, rows):
@@ -347,15 +347,17 @@ class MustGoNotes:
             with suppress(RowChanged):
                 yield self._opened(row)[0]
 
-    def unlooked(self, transaction: Transaction, owner: Owner, restore: int, looked: Collection[int]) -> bool:
-        """Whether a restore has notes of what it may store, after which it has not looked."""
+    def has_others(
+        self, transaction: Transaction, owner: Owner, restore: int, absent: Collection[int]
+    ) -> bool:
+        """Whether a restore has notes other than these, so that it has to look whether their items are stored."""
         rows = transaction.execute(
             "SELECT id FROM main.must_go WHERE restore = ? AND (? OR user_id IN ?)",
             restore,
             not owner.user,
             self._keys.tags("user", owner.user),
         )
-        return any(number not in looked for (number,) in rows)
+        return any(number not in absent for (number,) in rows)
 
 
 def stored_tags(keys: Keys, owner: Owner, user: str, names: Iterable[Name]) -> list[list[str]]:

@@ -152,7 +152,7 @@ class _Connection(psycopg.Connection[Any]):
 class _PostgresqlTransaction(Transaction):
     def serialise(self, subject: str) -> None:
         self.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", f"reflexio-mcp {subject}")
-        self.now = self.execute(NOW)[0][0]
+        self.now = self.execute(NOW)[0][0]  # it may have waited for the lock
 
     def _translated(self, sql: str) -> Any:
         return sql.replace("main.", "reflexio_mcp.").replace("?", "%s")

@@ -152,7 +152,7 @@ class Deletion(NamedTuple):
     Args:
         own: the owner made it, or sees every user.
         gone: number of items that were deleted, or restored; 0 until the end is recorded.
-        finished: `None` until its end is recorded.
+        finished: `None` until its end is recorded and, of a restore, until nothing that it sent can still be stored.
         restores: the number of the deletion whose copy is restored; 0 if this is no restore.
         may_return: number of erased items that a restore, or a deletion that makes a learning current again, may have
             stored again, and that still have to be looked for.

@@ -247,7 +247,7 @@ class State:
             )
 
     def older_copies(self) -> int:
-        """Count the copies, of whatever owner, that are not restored therefore."""
+        """Count the copies, of whatever owner, that `refuse_older` keeps from being restored."""
         with self.database.transaction(writes=False) as transaction:
             [(number,)] = transaction.execute(
                 "SELECT count(*) FROM main.copies WHERE deletion IN "
@@ -300,7 +300,7 @@ class State:
         """Keep copies of items before a deletion, but not of what an erasure has named."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            job = _began(transaction, number)
+            job = _start_of(transaction, number)
             not_kept = self.must_go.not_kept(transaction, owner, copies)
             left_out = not_kept.must_go | not_kept.partly
             kept = [copy for copy in copies if (copy.kind, copy.id) not in left_out]
@@ -311,7 +311,7 @@ class State:
         """Return the ids of what other deletions have erased since this one began."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            begun = _began(transaction, number).begun
+            begun = _start_of(transaction, number).begun
             return {item_id for _, item_id in self.copies.erased_since(transaction, owner, begun, copies)}
 
     def claim(
@@ -344,8 +344,9 @@ class State:
         tags = [self._keys.tags("claim", owner.account, user, name) for user, name in named]
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            _began(transaction, number)
+            _start_of(transaction, number)
             wanted = {tag for under_each_key in tags for tag in under_each_key}
+            # Each other job with claims, and whether it refuses this one what it has claimed.
             others = transaction.execute(
                 "SELECT claims, claimed_until > ? AND (? OR claims_alone > 0) FROM main.deletions "
                 "WHERE id != ? AND claims != '' AND (claimed_until > ? OR id IN ?)",
@@ -355,8 +356,8 @@ class State:
                 transaction.now,
                 restores_not_over(transaction).jobs,
             )
-            met = [refuses for claims, refuses in others if not wanted.isdisjoint(claims.split())]
-            if any(met):
+            meeting = [refuses for claims, refuses in others if not wanted.isdisjoint(claims.split())]
+            if any(meeting):
                 raise Claimed
             if stores:
                 tags += [
@@ -371,7 +372,7 @@ class State:
                 transaction.now + call_seconds + CLAIM_SECONDS,
                 number,
             )
-        return bool(met)
+        return bool(meeting)
 
     def release(self, number: JobNumber) -> None:
         """End the claims of a job, of which no call can still take effect."""
@@ -382,7 +383,7 @@ class State:
                 number.sealed,
             )
 
-    def now_at(self) -> int:
+    def last_line_number(self) -> int:
         """Return the number of the last log line, for `restored_since`."""
         return self.database.read("SELECT coalesce(max(id), 0) FROM main.log")[0][0]
 
@@ -509,19 +510,19 @@ class State:
             StateUnusable: its record is gone, so no erasure knows of it; or a note of it cannot be opened.
         """
         with self.database.transaction(writes=False) as transaction:
-            _began(transaction, number)
+            _start_of(transaction, number)
         return self.must_go.waiting(owner, number)
 
-    def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
-        """Log what was deleted again, and settle the notes whose items are not stored."""
+    def note_taken_out(self, absent: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
+        """Log what was deleted again, and settle the notes of `absent`, whose items are not stored."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            settled = self.must_go.settle(transaction, {note.number for note in looked})
+            settled = self.must_go.settle(transaction, {note.number for note in absent})
             self.copies.expire(transaction)
             if gone or settled:
                 line = {
                     "event": "erased_again",
-                    "restores": sorted({note.restore for note in looked}),
+                    "restores": sorted({note.restore for note in absent}),
                     "ids": sorted({note.id for note in gone}),
                     "settled": sorted(settled),
                 }
@@ -536,7 +537,7 @@ class State:
         back: int,
         all_of_it: bool,
         facts: Mapping[str, Any],
-        looked: Collection[int] | None,
+        absent: Collection[int] | None,
         deeds: LearningDeeds | None = None,
     ) -> bool:
         """Record the end of a restore, unless an erasure has left notes after which it has to look first.
@@ -548,7 +549,7 @@ class State:
             back: number of items that it has stored.
             all_of_it: whether all that its deletion removed is stored.
             facts: content of the last log line.
-            looked: numbers of the notes whose items are not stored. `None` if that is not known, or if something may
+            absent: numbers of the notes whose items are not stored. `None` if that is not known, or if something may
                 still be stored; then erasures go on to reckon with this restore.
             deeds: what it has done to learnings.
 
@@ -557,15 +558,15 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            job = _began(transaction, number).identity
-            if looked is not None and self.must_go.unlooked(transaction, owner, number, looked):
+            job = _start_of(transaction, number).identity
+            if absent is not None and self.must_go.has_others(transaction, owner, number, absent):
                 return False
             deletion = job.restores
             line = {"event": "restored", "deletion": deletion, "restore": number, "outcome": outcome}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
-            finished = None if looked is None else transaction.now
+            finished = None if absent is None else transaction.now
             self._end(transaction, job, JobEnd(outcome, back, finished, chain))
-            self.must_go.settle(transaction, looked or ())
+            self.must_go.settle(transaction, absent or ())
             self.copies.expire(transaction)
             if back > 0 or all_of_it:
                 self._note_restored(transaction, owner, deletion, all_of_it=all_of_it)
@@ -600,7 +601,7 @@ class State:
         transaction.execute(
             "UPDATE main.deletions SET outcome = ?, gone = ?, finished = ?, chain = ?, receipt = ?, "
             "ended = (SELECT max(id) FROM main.log) WHERE id = ?",
-            *end[:-1],
+            *end.in_columns,
             self._seals.seal_end(job, end),
             job.number,
         )
@@ -629,7 +630,7 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            job = _began(transaction, number)
+            job = _start_of(transaction, number)
             self.copies.expire(transaction)
             rows, names, may_return = self._erase(transaction, owner, number, job.begun, erasure)
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": rows}
@@ -655,7 +656,7 @@ class State:
         """Erase copies; return how many, the tags of their names, and how many items may return."""
         if not erasure or not erasure.names:
             return 0, set(), 0
-        rows, names = self.copies.erased_by(transaction, owner, erasure)
+        rows, names = self.copies.removal_of(transaction, owner, erasure)
         noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
         claimed = self.must_go.add_claimed(transaction, owner, number, erasure.learnings, erasure.means)
         self.copies.remove(transaction, rows, noting.with_others)
@@ -720,6 +721,7 @@ class State:
                 transaction.execute(attempt)
 
     def prune(self) -> None:
+        """Remove copies that are over, and records and notes that are old and that nothing needs any more."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             note_day(transaction)
@@ -775,8 +777,8 @@ class State:
 
         `callers` are the tags of one caller, under each key.
 
-        What this machine has recorded since it started, its uptime dates. A deletion from the future was dated by a
-        clock that was ahead: it counts until the state is in use on another day.
+        The uptime of this machine tells the age of what it has recorded since it started. A deletion from the future
+        was dated by a clock that was ahead: it counts until the state is in use on another day.
         """
         now, days, running = transaction.now, days_with_today(transaction), uptime()
         rows = transaction.execute(
@@ -835,7 +837,7 @@ def _is_of(line: str, user: str, accounts: Sequence[str]) -> bool:
     return said.get("account") in accounts and user in ("", said.get("user_id"))
 
 
-class Began(NamedTuple):
+class JobStart(NamedTuple):
     """When a job began: the time, its first log line, and how many days the state had seen."""
 
     identity: JobIdentity
@@ -844,7 +846,7 @@ class Began(NamedTuple):
     seen: int
 
 
-def _began(transaction: Transaction, number: JobNumber) -> Began:
+def _start_of(transaction: Transaction, number: JobNumber) -> JobStart:
     """Return when a job began. Raises `StateUnusable` if its record is gone, also if another one has its number now."""
     rows = transaction.execute(
         f"SELECT at, begun, seen, {IDENTITY} FROM main.deletions WHERE id = ? AND intention = ?",  # noqa: S608
@@ -856,4 +858,4 @@ def _began(transaction: Transaction, number: JobNumber) -> Began:
     at, begun, seen, *identity = rows[0]
     if not (is_time(at) and is_number(begun) and is_number(seen)):
         raise StateUnusable(*RECORD_GONE)
-    return Began(JobIdentity(*identity), at, begun, seen)
+    return JobStart(JobIdentity(*identity), at, begun, seen)

@@ -363,7 +363,8 @@ def _check_ours(path: Path) -> None:
         header = file.read(SQLITE_HEADER_BYTES)
     if not header.startswith(SQLITE_HEADER):  # made a moment ago, or SQLite says that it is no database
         return
-    version, application = (int.from_bytes(header[start : start + 4]) for start in (60, 68))
+    version = int.from_bytes(header[60:64])  # where SQLite keeps `user_version`
+    application = int.from_bytes(header[68:72])  # and `application_id`
     if application != APPLICATION_ID and (application, version) != (0, FIRST_VERSION):
         raise StateUnusable(*NOT_OURS)
 

@@ -83,9 +83,9 @@ def test_a_rate_limit_of_reflexio_is_said_with_its_wait(capsys: pytest.CaptureFi
 
 def test_the_state_counts_copies_and_what_the_cap_leaves(tmp_path: Path) -> None:
     state = open_state(Settings(store=str(tmp_path / "store.db"), delete_cap=10))
-    assert (state.copies.kept(), state.least_room()) == (0, 10)
+    assert (state.copies.count_kept(), state.least_room()) == (0, 10)
     deleted(state, OPERATOR, copied())
-    assert (state.copies.kept(), state.least_room()) == (1, 9)
+    assert (state.copies.count_kept(), state.least_room()) == (1, 9)
     state.database.close()
 
 

@@ -152,7 +152,7 @@ def ended(
 
 
 def restored(state: State, owner: Owner, number: JobNumber, back: int = 1, **named: Any) -> bool:
-    named = {"outcome": "complete", "all_of_it": False, "facts": {}, "looked": ()} | named
+    named = {"outcome": "complete", "all_of_it": False, "facts": {}, "absent": ()} | named
     return state.finish_restore(owner, number, back=back, **named)
 
 

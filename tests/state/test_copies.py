@@ -212,7 +212,7 @@ def test_who_looks_for_names_is_told_of_each_copy_that_a_changed_column_hides(
         state.copies.read(ALICE, names=["r:r3"], erasing=True),
     ):
         assert ([copy.id for copy in reading], reading.damaged) == ([], 1)
-    assert state.copies.changed() == 1
+    assert state.copies.count_changed() == 1
     assert ids(state, OPERATOR) == ["r2"]
 
 
@@ -222,10 +222,10 @@ def test_a_running_server_notices_that_the_content_of_a_copy_was_changed_after_i
     state = place.process()
     deleted(state, OPERATOR, copied("r1"), copied("r2"))
     for _ in range(2):
-        assert state.copies.changed() == 0
+        assert state.copies.count_changed() == 0
     place.sql("UPDATE main.copies SET sealed = (SELECT sealed FROM main.copies WHERE id = 2) WHERE id = 1")
-    assert state.copies.changed() == 1
-    assert state.copies.changed_besides(OPERATOR, Erasure(names=[Name("r:r3")])) == 1
+    assert state.copies.count_changed() == 1
+    assert state.copies.count_changed_besides(OPERATOR, Erasure(names=[Name("r:r3")])) == 1
     searching = state.copies.read(OPERATOR, names=["r:r3"])
     assert (list(searching), searching.damaged) == ([], 1)
 
@@ -234,10 +234,10 @@ def test_a_copy_that_an_earlier_version_made_is_read_like_another(place: Place) 
     state = place.process()
     number = deleted(state, OPERATOR, copied("r1"))
     place.reseal(earlier=True)
-    assert (ids(state, OPERATOR), state.copies.changed()) == (["r1"], 0)
+    assert (ids(state, OPERATOR), state.copies.count_changed()) == (["r1"], 0)
     state.begin_restore(ALICE, restoring(number))
     ended(state, OPERATOR, state.begin(OPERATOR, deletion()), erase=["r:r1"], means=lambda copy: None)
-    assert (ids(state, OPERATOR), state.copies.changed()) == ([], 0)
+    assert (ids(state, OPERATOR), state.copies.count_changed()) == ([], 0)
 
 
 def test_an_erasure_removes_a_copy_that_was_changed(place: Place) -> None:

@@ -253,7 +253,7 @@ def test_an_end_that_was_changed_is_not_believed_of_a_restore_or_of_a_deletion_t
     state = place.process()
     running = state.begin(ALICE, deletion())
     restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied())))
-    restored(state, ALICE, restore, outcome="incomplete", looked=None)
+    restored(state, ALICE, restore, outcome="incomplete", absent=None)
     assert state.log.verify().sound
     place.sql("UPDATE main.deletions SET outcome = 'complete', finished = at")
     outcomes = {one.number: (one.outcome, one.damaged) for one in state.last(ALICE)}
@@ -311,7 +311,7 @@ def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Pl
     assert between.log.verify().wrong is None
     deleted(between, OPERATOR, copied("r2"))
     after = place.process(keys=(new,))
-    assert (after.copies.unreadable(), after.copies.unreadable(3)) == (1, 0)
+    assert (after.copies.count_unreadable(), after.copies.count_unreadable(3)) == (1, 0)
     assert [one.id for one in after.copies.read(OPERATOR)] == ["r2"]
     deleted(after, OPERATOR, erase=("r:r2",))
     assert not list(after.copies.read(OPERATOR))

@@ -100,8 +100,8 @@ def test_what_another_key_has_sealed_is_skipped_and_counted(place: Place) -> Non
     assert list(running.copies.listed(OPERATOR)) == [mine]
     assert [one.id for one in running.copies.read(OPERATOR)] == ["r1"]
     assert [one.number for one in running.last(OPERATOR)] == [erasing, mine]
-    assert (running.copies.unreadable(), running.copies.unreadable(others)) == (2, 2)
-    assert running.copies.unreadable(mine) == moved.copies.unreadable() == 0
+    assert (running.copies.count_unreadable(), running.copies.count_unreadable(others)) == (2, 2)
+    assert running.copies.count_unreadable(mine) == moved.copies.count_unreadable() == 0
     ended(running, OPERATOR, erasing, erase=("r:r1", "r:r2"))
     assert [one.id for one in moved.copies.read(OPERATOR, erasing=True)] == ["r2", "r3"]
     assert [one.id for one in moved.copies.read(OPERATOR)] == ["r3"], "erased, although nobody could open it"
@@ -159,4 +159,4 @@ def test_a_state_of_version_12_in_which_a_wrong_key_has_sealed_something_is_used
     place.make_first()
     right = place.process()
     assert [one.id for one in right.copies.read(OPERATOR)] == ["r1"]
-    assert right.copies.unreadable() == 1
+    assert right.copies.count_unreadable() == 1

@@ -148,7 +148,7 @@ def test_a_settled_note_cannot_be_opened_again(place: Place) -> None:
     restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied("r1"))))
     erased(state, "r:r1")
     notes = state.must_go.waiting(ALICE, restore)
-    assert restored(state, ALICE, restore, looked={note.number for note in notes})
+    assert restored(state, ALICE, restore, absent={note.number for note in notes})
     assert [note.given_up for note in state.must_go.waiting(ALICE, restore)] == [True]
     place.sql("UPDATE main.must_go SET settled = NULL")
     assert not named(state)
@@ -177,7 +177,7 @@ def test_a_note_of_an_earlier_version_is_carried_out_and_settled(place: Place) -
         earlier = keys.seal(text, f"must go {restore} {erasure}")
         transaction.execute("UPDATE main.must_go SET sealed = ?", earlier)
     [note] = state.must_go.waiting(ALICE, restore)
-    assert restored(state, ALICE, restore, looked={note.number})
+    assert restored(state, ALICE, restore, absent={note.number})
     assert not state.must_go.any()
 
 
@@ -192,9 +192,9 @@ def test_a_restore_does_not_end_before_it_has_looked_after_every_note(state: Sta
         "it may still store it"
     )
     erased(state, "r:r2")
-    assert not restored(state, ALICE, restore, looked={note.number})
+    assert not restored(state, ALICE, restore, absent={note.number})
     looked = {one.number for one in state.must_go.waiting(ALICE, restore)}
-    assert restored(state, ALICE, restore, looked=looked)
+    assert restored(state, ALICE, restore, absent=looked)
     assert not state.must_go.waiting(ALICE)
     assert not state.must_go.any()
     assert next(one for one in state.last(OPERATOR) if one.number == erasure).may_return == 0
@@ -247,7 +247,7 @@ def test_an_erasure_reckons_with_restores_that_ran_since_it_began_and_with_no_ea
 def test_a_restore_whose_last_answer_was_lost_is_reckoned_with(state: State) -> None:
     number = deleted(state, ALICE, copied())
     restore = state.begin_restore(ALICE, restoring(number))
-    assert restored(state, ALICE, restore, outcome="incomplete", looked=None)
+    assert restored(state, ALICE, restore, outcome="incomplete", absent=None)
     assert state.last(ALICE)[0].outcome == "incomplete"
     erased(state, "r:r1")
     assert named(state) == [(restore, "r1")]
@@ -299,7 +299,7 @@ def test_a_deletion_keeps_no_copy_of_what_an_open_note_names(place: Place) -> No
     other = copied("r1", text="something else")
     assert not state.keep(ALICE, later, [other]).must_go, "it is another request by now"
     notes = state.must_go.waiting(ALICE, restore)
-    assert restored(state, ALICE, restore, looked={one.number for one in notes})
+    assert restored(state, ALICE, restore, absent={one.number for one in notes})
     assert not state.keep(ALICE, later, [copied("r1")]).must_go
 
 
@@ -348,7 +348,7 @@ def test_a_copy_of_which_an_erasure_names_a_part_stays_for_later_erasures_as_lon
         ("r1", False),
         ("profile:p", False),
     ]
-    assert restored(state, ALICE, restore, looked={one.number for one in notes})
+    assert restored(state, ALICE, restore, absent={one.number for one in notes})
     assert not state.must_go.any()
 
 
@@ -360,7 +360,7 @@ def test_such_a_copy_goes_with_the_end_of_the_restore(place: Place) -> None:
     ended(state, OPERATOR, part, erase=["r:r1"], means=lambda copy: Meant({"one interaction": 0}))
     assert len(place.rows("SELECT id FROM main.copies")) == 1
     notes = state.notes_of(ALICE, restore)
-    assert restored(state, ALICE, restore, looked={one.number for one in notes})
+    assert restored(state, ALICE, restore, absent={one.number for one in notes})
     assert not place.rows("SELECT id FROM main.copies")
 
 

@@ -256,7 +256,7 @@ def test_a_wrong_value_in_a_copy_is_counted_and_stops_nothing_for_the_others(
     state.copies.listed(ALICE)
     reading = state.copies.read(ALICE, names=["r:r1", "r:r2"], erasing=True)
     assert [copy.id for copy in reading] == ["r2"]
-    assert reading.damaged + state.copies.unreadable() == 1
+    assert reading.damaged + state.copies.count_unreadable() == 1
     deleted(state, ALICE, erase=("r:r2",))
     state.prune()
     assert not [copy.id for copy in state.copies.read(ALICE, deletion=number)]

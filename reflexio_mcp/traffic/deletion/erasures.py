@@ -345,7 +345,7 @@ class Erasures:
     """The erasures beside one running restore.
 
     Args:
-        looked: the numbers of the notes whose items are not stored.
+        absent: the numbers of the notes whose items are not stored.
         held: the ids that a hold keeps although an erasure named them.
         left: the ids of which nobody could delete again, or look at, what an erasure named.
     """
@@ -354,7 +354,7 @@ class Erasures:
     state: State
     owner: Owner
     restore: JobNumber
-    looked: set[int] = field(default_factory=set[int])
+    absent: set[int] = field(default_factory=set[int])
     held: set[str] = field(default_factory=set[str])
     left: set[str] = field(default_factory=set[str])
 
@@ -382,13 +382,13 @@ class Erasures:
         """
         notes = await in_thread(self.state.notes_of, self.owner, self.restore)
         # Since this restore was given up, somebody else may have stored the same.
-        self.looked |= {note.number for note in notes if note.given_up}
-        fresh = [note for note in notes if note.number not in self.looked or note.id in stored]
-        self.looked -= {note.number for note in fresh}
+        self.absent |= {note.number for note in notes if note.given_up}
+        fresh = [note for note in notes if note.number not in self.absent or note.id in stored]
+        self.absent -= {note.number for note in fresh}
         self.left = set()
         if fresh:
             taken = await take_out(self.scope, self.state, self.owner, fresh)
-            self.looked |= {note.number for note in taken.absent}
+            self.absent |= {note.number for note in taken.absent}
             self.held |= {note.id for note in taken.held}
             self.left = {note.id for note in taken.left}
         # Of a request with erased parts, the restore stores the rest, and the parts are taken out afterwards.

@@ -721,7 +721,9 @@ class _Act:
         unopened: list[Fact] = []
         if planned.options.erase:
             with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
-                damaged = await in_thread(self.state.copies.changed_besides, planned.owner, self._erasure)
+                damaged = await in_thread(
+                    self.state.copies.count_changed_besides, planned.owner, self._erasure
+                )
                 unopened = await skipped_copies(self.state, damaged=damaged)
         stopped = self.failure or self.ledger.any_held or held_copies or self.unplanned
         erases = planned.options.erase and not stopped

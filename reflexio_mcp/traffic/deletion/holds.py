@@ -106,7 +106,7 @@ async def _held_by_sources(
 async def _require_opened_copies(state: State) -> None:
     """Refuse if this server lacks the key of any copy: a request in it may be held, and nobody sees whose it is."""
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
-        sealed = await in_thread(state.copies.unreadable)
+        sealed = await in_thread(state.copies.count_unreadable)
     if sealed:
         raise _holds_unknown(
             Fact(code=FactCode.COPIES_SEALED, number=sealed),

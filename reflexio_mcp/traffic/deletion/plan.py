@@ -253,7 +253,7 @@ async def make_plan(
         ReflexioError: what is stored cannot be read.
     """
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-        at_line = await in_thread(state.now_at) if options.erase else 0
+        at_line = await in_thread(state.last_line_number) if options.erase else 0
         if isinstance(target, Filtered) and target.finding:
             target = replace(target, judged=await in_thread(state.judgements.of, owner))
     selected = await target.select(scope, progress)
@@ -535,9 +535,9 @@ async def skipped_copies(state: State, deletion: int = 0, *, damaged: int | None
         damaged: number of copies whose rows were changed, if that is known already. Otherwise they are counted here,
             as are copies that are sealed with a missing key, of whatever owner.
     """
-    sealed = await in_thread(state.copies.unreadable, deletion)
+    sealed = await in_thread(state.copies.count_unreadable, deletion)
     if damaged is None:
-        damaged = await in_thread(state.copies.changed, deletion)
+        damaged = await in_thread(state.copies.count_changed, deletion)
     counts = {FactCode.COPIES_SEALED: sealed, FactCode.COPIES_DAMAGED: damaged}
     return [Fact(code=code, number=number) for code, number in counts.items() if number]
 

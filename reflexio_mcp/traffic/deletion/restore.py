@@ -819,6 +819,6 @@ class _Restore:
                 "ids": [*storing.back],
                 "not_restored": storing.became,
             },
-            looked=self.erasures.looked if certain else None,
+            absent=self.erasures.absent if certain else None,
             deeds=self._deeds(),
         )
