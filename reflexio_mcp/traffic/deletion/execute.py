@@ -450,8 +450,8 @@ class _Act:
             await self._look_and_delete(partial(self._decide, target))
         with self._noting_failure():
             ids = [item.id for item in self.planned.items]
-            # What is undone counts as stored. A rule that is not there any more leaves `sent`: it was gone before.
-            self.ledger.note_stored(ids, await target.undone(self.scope, self.ledger.sent))
+            # A rule that is not as decided counts as stored. One that is not there leaves `sent`: it was gone before.
+            self.ledger.note_stored(ids, await target.not_as_decided(self.scope, self.ledger.sent))
             await self._release()
 
     async def _decide(self, target: "Rules") -> ReflexioError | None:
@@ -560,7 +560,8 @@ class _Act:
 
         async def take(requests: list[RequestWithInteractions]) -> None:
             for stored in requests:
-                for interaction in stored.interactions if single else [None]:
+                parts = stored.interactions if single else [None]  # `None`: the whole request
+                for interaction in parts:
                     item = item_of(stored, interaction)
                     before = planned.get(item.id)
                     if before and item.digest == before.digest:

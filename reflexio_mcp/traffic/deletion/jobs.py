@@ -38,8 +38,10 @@ class Job(Generic[Result]):
         """Wait for the end, even if the caller leaves, and return the result or raise why there is none."""
         with anyio.CancelScope(shield=True):
             await self.finished.wait()
+        if self.error:
+            raise self.error
         if self.result is None:
-            raise self.error or TimeoutError  # the server stopped first
+            raise TimeoutError  # the server stopped first
         return self.result
 
 

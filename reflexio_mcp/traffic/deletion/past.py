@@ -56,7 +56,7 @@ async def last_deletions(
         restorable: only deletions with a recovery copy that can be restored.
         since: all from this time on, in epoch seconds, however many they are.
     """
-    jobs = jobs or Jobs()
+    jobs = jobs or Jobs()  # a command has none
     running = jobs.running
     most = SHOWN if restorable else MOST
     if since is not None:

@@ -30,12 +30,9 @@ def facts_about_learnings(
     facts: list[Fact] = []
     if by_requests and found and not learned.count:
         facts.append(Fact(code=FactCode.NO_LEARNING_KNOWN if learned.learns else FactCode.NOTHING_LEARNED))
-    if (
-        by_requests
-        and not included
-        and (stay := sum(learning.state == "current" for learning in learned.going))
-    ):
-        facts.append(Fact(code=FactCode.LEARNINGS_STAY, number=stay))
+    in_use = sum(learning.state == "current" for learning in learned.going)
+    if by_requests and not included and in_use:
+        facts.append(Fact(code=FactCode.LEARNINGS_STAY, number=in_use))
     if learned.unlinked:
         facts.append(Fact(code=FactCode.LEARNINGS_UNLINKED, number=learned.unlinked))
     if learned.users_left_out:

@@ -178,10 +178,10 @@ async def facts_about_words(
     users = {learning.user_id for learning in forgotten}
     if len(forgotten) > MOST_FORGOTTEN or len(users) != 1:
         return []
-    found = await words_in_others(scope, users.pop(), {"": forgotten}, inside=inside)
-    if not found or not found[""].requests:
+    found = await words_in_others(scope, users.pop(), {"forgotten": forgotten}, inside=inside)
+    elsewhere = found.get("forgotten")
+    if elsewhere is None or not elsewhere.requests:
         return []
-    elsewhere = found[""]
     if elsewhere.with_words:
         rarest_first = [word for word, _ in reversed(elsewhere.requests_with.most_common())]
         return [

@@ -531,7 +531,7 @@ class Storing:
         self.became |= dict.fromkeys(changing.keys() - free.keys(), "held")
         corrected = {key: there for key, there in free.items() if key in found.corrected}
         revived = {key: there for key, there in free.items() if key in found.revived}
-        # A restore of a part does not know the ids that the other interactions get later.
+        # They list interactions by earlier ids: a restore of a part does not know what ids the others get later.
         outdated = {
             key: there
             for key, there in found.same.items()

@@ -22,6 +22,7 @@ MOST: Final = 100
 """Maximum number of rules in a call: each is traced, and approved or rejected, by a call of its own."""
 
 STATUS: Final[Mapping[Decision, Approval]] = {"approve": "approved", "reject": "rejected"}
+"""The status of a rule after a decision. A deleted rule has none."""
 
 WHAT_RETURNS: Final[Mapping[Decision, tuple[FactCode, ...]]] = {
     "approve": (FactCode.APPROVED_RULES_REPEAT,),
@@ -111,7 +112,7 @@ class Rules(Target):
             for name in ids:
                 yield scope.client.set_agent_playbook_status(_number(name), STATUS[self.decision]), [name]
 
-    async def undone(self, scope: Scope, sent: set[str]) -> list[str]:
+    async def not_as_decided(self, scope: Scope, sent: set[str]) -> list[str]:
         """Return the ids of rules that are not as decided.
 
         It also removes from `sent` the rules that are not there any more: these were neither approved nor rejected.
