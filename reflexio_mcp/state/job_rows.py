@@ -148,7 +148,22 @@ class JobSeals:
         number, when = row.identity.number, row.at if is_time(row.at) else 0.0
         intended = self._intended_here(row)
         if intended is None:
-            return Deletion(number, when, own, 0, None, "", "", 0, may_return, "", 0, [], "", damaged=True)
+            return Deletion(
+                number=number,
+                at=when,
+                own=own,
+                gone=0,
+                finished=None,
+                outcome="",
+                chain="",
+                restores=0,
+                may_return=may_return,
+                target="",
+                asked=0,
+                planned=[],
+                receipt="",
+                damaged=True,
+            )
         end = self._end(row, intended)
         shown = end or NOT_ENDED
         return Deletion(

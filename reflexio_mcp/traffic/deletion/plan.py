@@ -452,14 +452,14 @@ async def _owed(scope: Scope, selected: Selected, last: Deletion) -> dict[str, L
         ids = {learning_id for learning_id, of_user in last.back if of_user == user_id} - going
         stored = await learnings_of_user(scope, user_id)
         lineage = Lineage(stored)
-        owed |= {
-            learning.learning_id: learning
-            for learning in stored
-            if learning.learning_id in ids
-            and learning.is_replaced
-            and not {later.learning_id for later in lineage.current(learning)} - going
-            and not any(other.state == "current" and other.is_same_as(learning) for other in stored)
-        }
+        in_use = [learning for learning in stored if learning.state == "current"]
+        for learning in stored:
+            if learning.learning_id not in ids or not learning.is_replaced:
+                continue
+            successors_go = going.issuperset(later.learning_id for later in lineage.current(learning))
+            is_back = any(other.is_same_as(learning) for other in in_use)  # perhaps under another id
+            if successors_go and not is_back:
+                owed[learning.learning_id] = learning
     back = selected.learned.current_again_after(going) if selected.learned else {}
     return {learning_id: learning for learning_id, learning in owed.items() if learning_id not in back}
 

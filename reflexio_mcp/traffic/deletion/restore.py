@@ -97,7 +97,7 @@ class PlannedRestore:
     Args:
         ids: the items, by the ids under which they are restored.
         bound: what a code for the plan is bound to.
-        gone: what says that deleted items have no copy any more.
+        copies_gone: the fact that deleted items have no copy any more.
     """
 
     undo: Undo
@@ -105,7 +105,7 @@ class PlannedRestore:
     plan: Restored
     ids: Sequence[str]
     bound: str
-    gone: Sequence[Fact] = ()
+    copies_gone: Sequence[Fact] = ()
 
 
 def _reading(state: State, owner: Owner, undo: Undo) -> Reading:
@@ -180,7 +180,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     """
     with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
         await in_thread(state.refuse_older, undo.number)
-    ids, counts, first = list[str](), Counts(), list[RequestWithInteractions]()
+    ids, counts, shown = list[str](), Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     missing = {Name.of("request", request_id) for request_id in undo.ids}
     reading = _reading(state, owner, undo)
@@ -189,11 +189,11 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         contents = [content for _, content in batch.values()]
         counts += counts_of(map(content_item, contents))
         requests = [content for content in contents if isinstance(content, RequestWithInteractions)]
-        first += requests[: SHOWN - len(first)]
+        shown += requests[: SHOWN - len(shown)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
         ids += batch
     skipped = await _skipped(state, undo, reading)
-    gone = [] if undo.ids else await _gone(state, owner, undo.number)
+    copies_gone = [] if undo.ids else await _facts_about_missing_copies(state, owner, undo.number)
     if not ids:
         if any(fact.code == FactCode.COPIES_SEALED for fact in skipped):
             with needing_state(
@@ -210,7 +210,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
             Fact(code=FactCode.LIST_COPIES),
         )
     openings = (
-        {} if scope.masked else {item.request.request_id: opening(item, OPENING_CHARS) for item in first}
+        {} if scope.masked else {item.request.request_id: opening(item, OPENING_CHARS) for item in shown}
     )
     not_shown: list[Fact] = []
     if counts.requests > SHOWN:
@@ -220,13 +220,13 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         status="planned",
         number=undo.number,
         planned=counts,
-        facts=[*not_shown, *skipped, *gone],
-        examples=await examples(scope, [item_of(item) for item in first], openings),
+        facts=[*not_shown, *skipped, *copies_gone],
+        examples=await examples(scope, [item_of(item) for item in shown], openings),
     )
-    return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest(), gone)
+    return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest(), copies_gone)
 
 
-async def _gone(state: State, owner: Owner, number: int) -> list[Fact]:
+async def _facts_about_missing_copies(state: State, owner: Owner, number: int) -> list[Fact]:
     """Name the deleted items that have no copy any more. Raises `Unreadable`."""
     with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
         gone = await gone_from_copies(state, owner, number)
@@ -236,10 +236,10 @@ async def _gone(state: State, owner: Owner, number: int) -> list[Fact]:
 async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -> JobNumber:
     """Record a restore; return its number. Raises `NotRecorded`: nothing was restored."""
     intention = RestoreIntention(
-        planned.undo.number,
-        len(planned.ids),
-        planned.undo.seconds + SPARE_SECONDS,
-        {
+        deletion=planned.undo.number,
+        number=len(planned.ids),
+        seconds=planned.undo.seconds + SPARE_SECONDS,
+        facts={
             "tool": origin.tool,
             "client": origin.client,
             "consent": origin.consent,
@@ -744,7 +744,7 @@ class _Restore:
         self.erasures = Erasures(scope, state, planned.owner, number)
         self.storing = Storing(scope, undo.evaluation_only, time.monotonic() + undo.seconds, self.erasures)
         self.storing.became |= dict.fromkeys(planned.ids, "left")
-        self.storing.facts += planned.gone
+        self.storing.facts += planned.copies_gone
 
     async def _look_up_deletion(self) -> None:
         """Note whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
@@ -805,7 +805,7 @@ class _Restore:
     async def _finished(self) -> bool:
         storing = self.storing
         certain = not (storing.uncertain or self.erasures.held or self.erasures.left)
-        whole_copy = not (self.planned.undo.ids or self.planned.gone or storing.skipped)
+        whole_copy = not (self.planned.undo.ids or self.planned.copies_gone or storing.skipped)
         all_stored = set(storing.became.values()) <= {"already_there"} and not storing.may_still_go
         return await in_thread(
             self.state.finish_restore,
