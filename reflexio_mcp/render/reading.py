@@ -56,9 +56,9 @@ def request_page(page: RequestPage, words: Words) -> Told:
 def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str], words: Words) -> Told:
     all_shown = page.looked_at.complete and page.returned
     return Told(
-        _heading(page, noun),
-        body,
-        lines(
+        said=_heading(page, noun),
+        stored=body,
+        then=lines(
             words.say(page.facts),
             unreadable_lines(page.unreadable),
             "That is all." if all_shown and not page.cursor else "",
@@ -298,15 +298,15 @@ def learning_page(page: LearningPage, words: Words) -> Told:
     else:
         found = "No learning."
     return Told(
-        found,
-        [
+        said=found,
+        stored=[
             f"of {page.of}",
             ", ".join(f"{user.user_id} {user.learnings:,}" for user in page.by_user),
             *map(learning_lines, page.learnings),
             *map(shared_rule, page.shared_rules),
             *map(change_lines, page.changes),
         ],
-        lines(
+        then=lines(
             learning_state(page.learning, words) if page.learning else "",
             words.say(page.facts),
             unreadable_lines(page.unreadable),
@@ -349,8 +349,10 @@ def change_lines(change: ChangeRow) -> str:
             change.learning_id,
             f"user {change.user_id}" if change.user_id else "",
             "not by this server" if change.elsewhere else "",
+            # Goes on after "forgotten".
             "or what had taken its place was deleted" if change.maybe_deleted else "",
             f"record {change.job}" if change.job else "",
+            # Of an export
             f"{change.selected}, {counted(change.exported, 'learning')}" if change.selected else "",
         ),
         [_below(f"old: {text}") for text in change.old],

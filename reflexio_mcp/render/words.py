@@ -21,7 +21,7 @@ from functools import cache
 from typing import Final
 
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quoted, sentence
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.render.words_of_audit import AUDIT, REFUSALS, STATUS
 from reflexio_mcp.render.words_of_cases import CASES
 from reflexio_mcp.render.words_of_deletion import DELETION
@@ -178,16 +178,16 @@ def refusal(said: Sequence[Fact | str], words: Words) -> Told:
     )
 
 
-ROOMS: Final = (DELETION, READING, EXPORTS, AUDIT, STATUS, REFUSALS, CASES, FAILURES)
-"""The rooms whose words are put together here."""
+TOPICS: Final = (DELETION, READING, EXPORTS, AUDIT, STATUS, REFUSALS, CASES, FAILURES)
+"""The topics whose words are put together here."""
 
 
-def _of_rooms(table: Callable[[RoomWords], Mapping[FactCode, str]]) -> dict[FactCode, str]:
-    return {code: said for room in ROOMS for code, said in table(room).items()}
+def _of_topics(table: Callable[[TopicWords], Mapping[FactCode, str]]) -> dict[FactCode, str]:
+    return {code: said for topic in TOPICS for code, said in table(topic).items()}
 
 
 ANYBODY: Final = Words(
-    facts=_of_rooms(lambda room: room.anybody),
+    facts=_of_topics(lambda topic: topic.anybody),
     statuses={
         "planned": "Nothing is {done} yet: this is the plan.",
         "scheduled": "Scheduled, not yet {done}.",
@@ -278,7 +278,7 @@ _WITHOUT_KNOWN_NAMES: Final[Mapping[FactCode, str]] = {
 _MODEL: Final = Words(
     facts={
         **_WITHOUT_KNOWN_NAMES,
-        **_of_rooms(lambda room: room.model),
+        **_of_topics(lambda topic: topic.model),
     },
     statuses={
         "changed": (
@@ -344,12 +344,12 @@ A later entry lies over an earlier one.
 
 _TOOL_WORDS: Final = (
     *_WITH_TOOLS.items(),
-    *((tools, Words(facts)) for room in ROOMS for tools, facts in room.with_tools.items()),
+    *((tools, Words(facts)) for topic in TOPICS for tools, facts in topic.with_tools.items()),
 )
-"""These sentences, and those about facts, which each room has."""
+"""These sentences, and those about facts, which each topic has."""
 
 SHELL: Final = Words(
-    facts=_of_rooms(lambda room: room.in_shell),
+    facts=_of_topics(lambda topic: topic.in_shell),
     statuses={
         "not_found": "Nothing was found, and nothing was {done}.",
         "held": "Nothing was {done}: a hold keeps the entire selection.",

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.results.facts import FactCode
 
-AUDIT: Final = RoomWords(
+AUDIT: Final = TopicWords(
     anybody={
         FactCode.NO_RULE: "No rule finds them reliably.",
         FactCode.PART_LEFT_OUT: (
@@ -122,7 +122,7 @@ AUDIT: Final = RoomWords(
     },
 )
 
-STATUS: Final = RoomWords(
+STATUS: Final = TopicWords(
     anybody={
         FactCode.ASKS_OR_PLANS: (
             "Before a deletion, a person is asked if the client has forms; otherwise a plan's code is enough."
@@ -173,7 +173,7 @@ STATUS: Final = RoomWords(
     },
 )
 
-REFUSALS: Final = RoomWords(
+REFUSALS: Final = TopicWords(
     anybody={
         FactCode.FIND_SESSION: "Look for it in a list of sessions.",
         FactCode.FIND_REQUEST: "Look for it in a list of requests.",

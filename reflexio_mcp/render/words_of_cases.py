@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.results.facts import FactCode
 
-CASES: Final = RoomWords(
+CASES: Final = TopicWords(
     anybody={
         FactCode.LEARNINGS_STAY: (
             "{number:learning} that came from this selection alone {number:stays|stay}."

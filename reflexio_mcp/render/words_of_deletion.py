@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.results.facts import FactCode
 
 _UNREADABLE: Final = (
@@ -12,7 +12,7 @@ _UNREADABLE: Final = (
 _UNREADABLE_STAY: Final = (
     "Reflexio fails to return {{number}} of these requests, so no recovery copy can contain them. {}"
 )
-DELETION: Final = RoomWords(
+DELETION: Final = TopicWords(
     anybody={
         # What a plan selects, and what it leaves
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, through %Y-%m-%d UTC}.",

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.results.facts import FactCode
 
-EXPORTS: Final = RoomWords(
+EXPORTS: Final = TopicWords(
     anybody={
         FactCode.SECRETS_CAN_BE_COVERED: (
             "Nothing is written yet. Secrets and personal data are exported as stored, unless recognized secrets are "

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.results.facts import FactCode
 
 _ADVICE: Final[Mapping[FactCode, str]] = {
@@ -23,7 +23,7 @@ _ADVICE: Final[Mapping[FactCode, str]] = {
 }
 """What to do about a failure, for a model and a shell."""
 
-FAILURES: Final = RoomWords(
+FAILURES: Final = TopicWords(
     anybody={
         FactCode.UNEXPECTED: "Something went wrong inside reflexio-mcp; the server's log says more.",
         FactCode.CALL_TOO_LONG: "The call took too long and was ended.",

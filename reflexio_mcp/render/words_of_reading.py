@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.topic_words import TopicWords
 from reflexio_mcp.results.facts import FactCode
 
-READING: Final = RoomWords(
+READING: Final = TopicWords(
     anybody={
         FactCode.NOTHING_STORED: "Nothing is stored.",
         FactCode.NOTHING_FOUND_YET: "Nothing matches among the requests that were looked through so far.",

@@ -1,4 +1,4 @@
-"""The words of one room, which `words.py` puts together."""
+"""The words of one topic, such as deletions or exports. `words.py` puts those of all topics together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from reflexio_mcp.results.facts import FactCode
 
 Sentences = Mapping[FactCode, str]
-"""Sentences in the form that `words.py` describes."""
+"""Sentences in the form that `words.py` describes. An empty one says that this reader is not told."""
 
 
 @dataclass(frozen=True)
-class RoomWords:
-    """Sentences about the facts of one room.
+class TopicWords:
+    """Sentences about the facts of one topic.
 
     Args:
         anybody: a sentence for each fact.
