@@ -33,8 +33,8 @@ from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import Call, app_of, from_page, place_shown, scope_of
 from reflexio_mcp.traffic.audit.judged import JUDGED_BY_PEOPLE, judged_in
 from reflexio_mcp.traffic.audit.rules import (
-    ASKED_FINDINGS,
     FINDINGS,
+    FINDINGS_FROM_SERVICE,
     RULES,
     Finding,
     findings_in,
@@ -172,7 +172,7 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         rules={
             name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high")
             for name in FINDINGS
-            if name not in ASKED_FINDINGS
+            if name not in FINDINGS_FROM_SERVICE
         },
         filter={
             **_names(scope, wanted),

@@ -45,6 +45,7 @@ LOOK_SECONDS: Final = 8.0
 LATEST: Final = 9_999_999_999
 """The year 2286. A larger number is taken for milliseconds and refused."""
 
+# `missing` names a package.
 NOT_LOOKED: Final = (
     "may contain a key: {missing}. With REFLEXIO_MCP_PUBLISH_SECRETS={policy}, text is stored only after a search "
     "for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
@@ -76,13 +77,13 @@ async def publish(
     Args:
         draft: an id is made for an empty `request_id`; a repeat without that id stores a second request.
         wait_seconds: how long to wait for learning; `None` does not wait.
-        would_go: returns the ids of requests that were erased and would be deleted again. It is asked about an id that
-            the caller gave.
+        would_go: returns the ids of requests that an erasure which is not over would delete again. Only called for an
+            id that the caller gave.
 
     Raises:
         InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
         ErasureNotOver: the request was erased, and would be deleted again; nothing was sent.
-        NotRecorded: whether that is so is not known; nothing was sent.
+        NotRecorded: the state could not be read, so whether that is so is not known; nothing was sent.
         OutcomeUnclear: the request may be stored. The error names the id for a repeat.
         ReflexioError: nothing was stored.
     """
@@ -96,10 +97,10 @@ async def publish(
     )
 
     secrets = await look_in_thread(scope.owner, draft.interaction_data_list, lambda: _secrets(draft, policy))
-    if not available() and policy != "warn":
+    if not available() and policy != "warn":  # only the search finds out whether the scanner loads
         raise InvalidInput("interactions", NOT_LOOKED.format(missing=MISSING, policy=policy))
     body = _checked(scope, draft)
-    minted = not draft.request_id
+    minted = not draft.request_id.strip()
     if policy == "redact" and secrets:
         body = await look_in_thread(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     if not minted:
@@ -109,8 +110,10 @@ async def publish(
             raise NotRecorded(Fact(code=FactCode.NOTHING_CHANGED), *error.facts) from error
         if going:
             raise ErasureNotOver(Fact(code=FactCode.ERASURE_NOT_OVER), Fact(code=FactCode.CHOOSE_ID))
+    # While it waits for learning, other calls of the account have their turn.
+    turn_given_up = nullcontext() if wait_seconds is None else aside()
     try:
-        async with nullcontext() if wait_seconds is None else aside():
+        async with turn_given_up:
             reply, read_back = await _publish(scope, body, minted, wait_seconds)
     except ReflexioError as failure:
         if failure.effect == "unknown":
@@ -129,25 +132,32 @@ def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
     Raises:
         InvalidInput: secrets are refused, or are in fields where they cannot be replaced.
     """
-    from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_of_interaction
+    from reflexio_mcp.traffic.audit.rules.redaction import (
+        are_passwords,
+        secret_in_name,
+        secrets_of_interaction,
+    )
 
     interactions = draft.interaction_data_list
     kinds: dict[str, None] = {}
-    refused: dict[str, str] = {}
-    for name in NAMES:
-        if kind := secret_in_name(getattr(draft, name) or ""):
-            refused[name] = f"{kind} in an id or a name"
-    in_names = dict.fromkeys(refused.values())
-    for index, (interaction, asked) in enumerate(zip(interactions, asked_for(interactions), strict=True)):
-        for field, kind in secrets_of_interaction(interaction, asked):
+    in_names = {
+        name: f"{kind} in an id or a name"
+        for name in NAMES
+        if (kind := secret_in_name(getattr(draft, name) or ""))
+    }
+    to_refuse = dict(in_names)
+    for index, (interaction, is_password) in enumerate(
+        zip(interactions, are_passwords(interactions), strict=True)
+    ):
+        for field, kind in secrets_of_interaction(interaction, is_password):
             kinds[kind] = None
             if policy == "refuse" or field.startswith(FIXED):
-                refused.setdefault(f"interactions[{index}].{field}", kind)
-    if refused and policy != "warn":
-        field, kind = next(iter(refused.items()))
+                to_refuse.setdefault(f"interactions[{index}].{field}", kind)
+    if to_refuse and policy != "warn":
+        field, kind = next(iter(to_refuse.items()))
         why = "which this server does not store" if policy == "refuse" else "which cannot be replaced there"
         raise InvalidInput(field, HAS_KEY.format(kind=kind, why=why))
-    return list(kinds | in_names)
+    return list(dict.fromkeys([*kinds, *in_names.values()]))
 
 
 def _without_secrets(body: PublishBody) -> PublishBody:

@@ -154,13 +154,15 @@ class Showing:
 
     def _interactions(self, item: RequestWithInteractions) -> dict[str, Any]:
         """Return as many interactions of a request as one answer has room for."""
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_interaction
+        from reflexio_mcp.traffic.audit.rules.redaction import are_passwords, redact_interaction
 
         room = Room()
         rows: list[InteractionRow] = []
         covered = False
-        for interaction, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
-            safe = interaction if self._uncovered else redact_interaction(interaction, LOOKED_CHARS, asked)
+        for interaction, is_password in zip(item.interactions, are_passwords(item.interactions), strict=True):
+            safe = (
+                interaction if self._uncovered else redact_interaction(interaction, LOOKED_CHARS, is_password)
+            )
             row = interaction_row(safe, EXCERPT_CHARS, arrived=item.request.created_at)
             if not room.take(row):
                 break
@@ -185,12 +187,13 @@ class Showing:
 
     def _around(self, item: RequestWithInteractions, index: int) -> str:
         """Return the first matching word in an interaction, with the text around it."""
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_interaction
+        from reflexio_mcp.traffic.audit.rules.redaction import are_passwords, redact_interaction
 
         assert self._words
         interaction = item.interactions[index]
         if not self._uncovered:
-            interaction = redact_interaction(interaction, LOOKED_CHARS, asked_for(item.interactions)[index])
+            is_password = are_passwords(item.interactions)[index]
+            interaction = redact_interaction(interaction, LOOKED_CHARS, is_password)
         for text in texts_of(interaction):
             start = self._words.index_in(text[:FOUND_WITHIN])
             if start is not None:

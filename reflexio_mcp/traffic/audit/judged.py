@@ -8,14 +8,14 @@ from reflexio_mcp.state.judgements import Judged, StoredAt
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
-from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, FINDINGS
+from reflexio_mcp.traffic.audit.rules import FINDINGS, FINDINGS_FROM_SERVICE
 from reflexio_mcp.traffic.audit.rules.base import Finding
 from reflexio_mcp.traffic.errors import state_facts
 from reflexio_mcp.traffic.reading.filters import EXPIRED
 
 __all__ = ["JUDGED_BY_PEOPLE", "NoProblem", "judged_in"]
 
-JUDGED_BY_PEOPLE: Final = tuple(name for name in FINDINGS if name not in {EXPIRED, *ASKED_FINDINGS})
+JUDGED_BY_PEOPLE: Final = tuple(name for name in FINDINGS if name not in {EXPIRED, *FINDINGS_FROM_SERVICE})
 """The others are what the operator's policy or the service says."""
 
 

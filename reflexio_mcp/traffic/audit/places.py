@@ -34,8 +34,8 @@ LISTING: Final = "places"
 
 PAGE: Final = 50
 
-WORDS_CHARS: Final = 3_500
-"""Space that both forms keep for everything but the places."""
+OVERHEAD: Final = 3_500
+"""Space that the text and the structured content each keep for everything but the places."""
 
 Rank = tuple[int, int, str, int, int]
 """The most points first, then the newest; then what tells places of one request apart."""
@@ -95,14 +95,14 @@ async def list_places(
     rule = rule_of(asked.finding)
     inside = replace(asked, finding="")
     now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
-    rules = [] if rule.asked else [rule(now)]  # the service is asked below for what it knows
+    rules = [] if rule.from_service else [rule(now)]  # the service is asked below
     ranked = partial(_Ranked, after=after)
     look = run.Pass(inside, rules, until, make_gathered=ranked, judged=judged or NoProblem())
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
     doubts = [looking.left_out for looking in rules if looking.left_out]
-    if rule.asked:
+    if rule.from_service:
         if doubt := await look.status_checks.ask(scope):
             doubts.append(doubt)
         look.add(look.status_checks.findings)
@@ -166,7 +166,7 @@ def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
 
 
 def _places(scope: Scope, gathered: _Ranked, shown_before: int) -> list[Place]:
-    room = Room(PAGE_CHARS - WORDS_CHARS, PAGE_CHARS - WORDS_CHARS)
+    room = Room(PAGE_CHARS - OVERHEAD, PAGE_CHARS - OVERHEAD)
     places: list[Place] = []
     for number, finding in enumerate(gathered.page, shown_before + 1):
         place = run.place_of(finding, masked=scope.masked, kinds=gathered.kinds)

@@ -302,7 +302,7 @@ def _rules(
     for rule in RULES:
         if not rule.applies():
             continue
-        in_part = rule.whole_sessions and (wanted.may_leave_out_newest or continues)
+        in_part = rule.needs_newest and (wanted.may_leave_out_newest or continues)
         if rule.name == "personal-data" and not personal:
             skipped.add(Fact(code=FactCode.RULE_OFF), rule.name)
         elif in_part or (rule.name == "split-conversation" and narrow):
@@ -491,7 +491,7 @@ def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:
     An end time would leave out the newest request of a session, which some rules need. They get a start time instead,
     only because a deletion needs some filter.
     """
-    if rule.whole_sessions:
+    if rule.needs_newest:
         return replace(look.wanted, start_time=look.wanted.start_time or look.oldest, end_time=None)
     return replace(look.wanted, end_time=look.newest)
 

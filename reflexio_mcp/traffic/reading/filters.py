@@ -11,7 +11,7 @@ from reflexio_mcp.matching.words import Words, tool_texts, words_of
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, Search, StoredRequest
 from reflexio_mcp.results.reading import Matched
-from reflexio_mcp.traffic.audit.rules import FINDINGS, WHOLE_SESSIONS, select
+from reflexio_mcp.traffic.audit.rules import FINDINGS, FINDINGS_NEEDING_NEWEST, select
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
@@ -280,6 +280,6 @@ def make_filter(given: Mapping[str, str | None], *, masked: bool = False) -> Tra
     check_search(made.contains, made.finding, masked=masked)
     if made.finding == EXPIRED and not current_policy().expire:
         raise InvalidInput("finding", NOTHING_EXPIRES)
-    if made.finding in WHOLE_SESSIONS and made.may_leave_out_newest:
+    if made.finding in FINDINGS_NEEDING_NEWEST and made.may_leave_out_newest:
         raise InvalidInput("finding", PART_OF_SESSIONS.format(finding=made.finding))
     return made

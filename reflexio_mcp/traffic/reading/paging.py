@@ -26,7 +26,7 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.reading import UnreadablePart
-from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, StatusChecks
+from reflexio_mcp.traffic.audit.rules import FINDINGS_FROM_SERVICE, StatusChecks
 from reflexio_mcp.traffic.content import order_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
@@ -192,7 +192,7 @@ class SessionPager:
         """Yield the rest of each session in lists, which the caller may empty."""
         self.requests_seen = 0
         self._unreadable.clear()
-        if self._filter.finding in ASKED_FINDINGS and self._confirmed is None:
+        if self._filter.finding in FINDINGS_FROM_SERVICE and self._confirmed is None:
             self._confirmed = await self._ask()
         offset, page = await self._start(search)
         seen: set[str] = set()

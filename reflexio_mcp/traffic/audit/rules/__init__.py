@@ -30,10 +30,10 @@ from reflexio_mcp.traffic.audit.rules.learning import (
 
 __all__ = [
     "ASKED",
-    "ASKED_FINDINGS",
     "FINDINGS",
+    "FINDINGS_FROM_SERVICE",
+    "FINDINGS_NEEDING_NEWEST",
     "RULES",
-    "WHOLE_SESSIONS",
     "Finding",
     "StatusChecks",
     "findings_in",
@@ -68,10 +68,12 @@ _RULE_OF_FINDING: Final = {name: rule for rule in RULES for name in rule.names()
 FINDINGS: Final = tuple(name for name, rule in _RULE_OF_FINDING.items() if rule.selects)
 """The findings by which a filter can select."""
 
-ASKED_FINDINGS: Final = frozenset(name for name, rule in _RULE_OF_FINDING.items() if rule.asked)
+FINDINGS_FROM_SERVICE: Final = frozenset(name for name, rule in _RULE_OF_FINDING.items() if rule.from_service)
 """Findings that only the service knows. A pager has already filtered by them."""
 
-WHOLE_SESSIONS: Final = frozenset(name for name, rule in _RULE_OF_FINDING.items() if rule.whole_sessions)
+FINDINGS_NEEDING_NEWEST: Final = frozenset(
+    name for name, rule in _RULE_OF_FINDING.items() if rule.needs_newest
+)
 """Findings for which the newest request of a session has to be read."""
 
 Items = Sequence[RequestWithInteractions]
@@ -113,7 +115,7 @@ def offers_deletion(finding: str) -> bool:
 
 def select(finding: str, items: Items) -> Items:
     """Return the requests of one session that have a finding, newest first."""
-    if finding in ASKED_FINDINGS:
+    if finding in FINDINGS_FROM_SERVICE:
         return items
     found = {hit.request.request_id for hit in findings_in(items, [rule_of(finding)]) if hit.name == finding}
     return [item for item in items if item.request.request_id in found]

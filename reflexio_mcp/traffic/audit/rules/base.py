@@ -59,8 +59,8 @@ class Rule:
         judge: how to judge it.
         offers: whether its requests may be deleted, or are only shown.
         selects: the finding can be used as a filter.
-        asked: the service reports the finding.
-        whole_sessions: the rule needs the newest request of a session.
+        from_service: the service is asked for the finding.
+        needs_newest: the rule needs the newest request of a session, which not every filter selects.
     """
 
     name: ClassVar[str]
@@ -74,8 +74,8 @@ class Rule:
     limit_if_nothing: ClassVar[FactCode | None] = None
     offers: ClassVar[Literal["delete", "look"]] = "look"
     selects: ClassVar[bool] = True
-    asked: ClassVar[bool] = False
-    whole_sessions: ClassVar[bool] = False
+    from_service: ClassVar[bool] = False
+    needs_newest: ClassVar[bool] = False
 
     def __init__(self, now: float | None = None) -> None:
         self.now = time.time() if now is None else now

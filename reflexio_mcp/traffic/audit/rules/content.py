@@ -95,7 +95,7 @@ def passage_as_data(text: str, passage: "Passage") -> str:
 
 
 def passage_parts(shown: str) -> list[str]:
-    """Return the words of `passage_as_data` as they are written, apart where something in them is covered."""
+    """Return the words of `passage_as_data` as they are written, split where something is covered."""
     parts = visible(shown.removesuffix("…").replace("·", " ")).split(COVERED)
     return [part.strip() for part in parts if part.strip()]
 
@@ -120,15 +120,24 @@ class Secret(Rule):
             yield from probable or found
 
     def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_in_answer
+        from reflexio_mcp.traffic.audit.rules.redaction import (
+            are_passwords,
+            secret_in_name,
+            whole_text_as_password,
+        )
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        asked = itertools.compress(item.interactions, asked_for(item.interactions))
-        answers = {interaction.interaction_id for interaction in asked}
+        passwords = {
+            interaction.interaction_id
+            for interaction, is_password in zip(
+                item.interactions, are_passwords(item.interactions), strict=True
+            )
+            if is_password
+        }
 
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
-            answer = field == "content" and interaction.interaction_id in answers
-            for secret in secrets_in_answer(text) if answer else find_secrets(text):
+            is_password = field == "content" and interaction.interaction_id in passwords
+            for secret in whole_text_as_password(text) if is_password else find_secrets(text):
                 finding = "probable-secret" if secret.probable else "possible-secret"
                 yield Place(finding, secret.start, secret.end, secret.kind)
 

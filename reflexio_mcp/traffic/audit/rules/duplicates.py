@@ -29,6 +29,8 @@ POSITIONS_TRIED: Final = 8
 REQUESTS_KEPT: Final = 200_000
 """Maximum number of requests compared across sessions."""
 
+PIECE_CHARS: Final = 50_000
+
 
 Goes: TypeAlias = dict[str, StoredRequest]
 """The request that stays, by the id of the request that repeats it and goes."""
@@ -71,9 +73,6 @@ class DuplicateRun:
     unmixed: bool
 
 
-PIECE_CHARS: Final = 50_000
-
-
 class Duplicate(Rule):
     """Finds three kinds of repetition by a user.
 
@@ -112,6 +111,7 @@ class Duplicate(Rule):
                 _Said(item.request, of_item[-1], order_of(item))
                 for item, of_item in zip(items, beginnings, strict=True)
             ]
+            # Of a request in several of them, the last one decides which request is named: the longest publish stays.
             goes = {**_again([said]), **_within_minutes(said), **_grown(items, beginnings)}
             yield from self._findings([item.request for item in items], goes, alone=True)
             rest = [stored for stored in said if stored.request.request_id not in goes]
@@ -138,7 +138,9 @@ class Duplicate(Rule):
     def _findings(self, requests: Sequence[StoredRequest], goes: Goes, *, alone: bool) -> Iterator[Finding]:
         for request in requests:
             stays = goes.get(request.request_id)
-            while stays and stays.request_id in goes:  # it repeats another one itself
+            # It may repeat another one itself. This ends, because each step leads to a longer request, or to an equal one
+            # that is learned from instead of evaluated, or else came earlier.
+            while stays and stays.request_id in goes:
                 stays = goes[stays.request_id]
             if stays:
                 self._repeats.append((request, stays))
@@ -173,7 +175,10 @@ def _times_beside(
     by_source: Mapping[str, Sequence[tuple[StoredRequest, StoredRequest]]],
     stay_times: Mapping[str, Sequence[int]],
 ) -> Iterator[int]:
-    """Yield the times of everything but the duplicates without a source: no filter selects requests without one."""
+    """Yield the times of everything but the duplicates without a source.
+
+    A filter cannot ask for an empty source: without a source, it selects every request of its time.
+    """
     yield from itertools.chain.from_iterable(stay_times.values())
     for source, pairs in by_source.items():
         if source:
@@ -244,6 +249,7 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> Goes:
     goes: Goes = {}
     earlier: defaultdict[int, list[_Position]] = defaultdict(list)
     for number, said in enumerate(ordered):
+        # Two requests of a session of two, three of a longer one: a single request is never enough.
         least = min(RUN, max(2, len(said)))
         at = 0
         while at < len(said):
@@ -292,7 +298,7 @@ def _beginnings(item: RequestWithInteractions) -> list[_Content]:
 def _shared_parts(interaction: StoredInteraction) -> str:
     """Return the parts that equal interactions share: letters and digits, image, action, and tool data."""
     folded = "\0".join(texts_of(interaction)).casefold()
-    # In pieces, because no other thread runs while a filter does.
+    # In pieces, because no other thread runs before `filter` and `join` are done with a text.
     pieces = (folded[start : start + PIECE_CHARS] for start in range(0, len(folded), PIECE_CHARS))
     text = "".join(["".join(filter(str.isalnum, piece)) for piece in pieces])
     others = (

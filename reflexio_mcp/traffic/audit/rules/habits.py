@@ -73,7 +73,7 @@ class TemporarySession(Rule):
     why = "Assistants still recall a session that was meant to be temporary."
     advice = "Delete a scratch session when it is over, or publish it for evaluation only."
     offers = "delete"
-    whole_sessions = True
+    needs_newest = True
 
     def look(self, session: Session) -> Iterator[Finding]:
         newest = session.requests[0].request.created_at

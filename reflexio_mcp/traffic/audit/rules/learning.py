@@ -41,7 +41,7 @@ class LearningWaiting(Rule):
     limit = FactCode.KNOWS_SERVICE
     why = "Reflexio has not learned from these requests yet. It waits until a window of about ten interactions is full, the session is finished or six hours have passed."
     advice = "Say when a conversation is over, so that it is learned from at once."
-    asked = True
+    from_service = True
 
 
 class LearningFailed(Rule):
@@ -52,7 +52,7 @@ class LearningFailed(Rule):
     limit = FactCode.KNOWS_SERVICE
     why = "Reflexio learns nothing from these requests, and later requests of the user may wait behind them."
     advice = "Each request shows the reason: resolve it in Reflexio. Publishing again would store duplicates."
-    asked = True
+    from_service = True
 
 
 class OrphanedLearning(Rule):

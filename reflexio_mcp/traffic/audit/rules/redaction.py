@@ -25,7 +25,7 @@ from reflexio_mcp.traffic.tasks import in_heavy_thread
 
 __all__ = [
     "MISSING",
-    "asked_for",
+    "are_passwords",
     "available",
     "formats_unknown",
     "look_in_thread",
@@ -73,8 +73,8 @@ def _without(text: str, secrets: Sequence[Secret]) -> str:
     return "".join((*kept, text[behind:]))
 
 
-def asked_for(interactions: Sequence[Interaction | StoredInteraction]) -> list[bool]:
-    """Whether each interaction answers a question for a password or a PIN in one word."""
+def are_passwords(interactions: Sequence[Interaction | StoredInteraction]) -> list[bool]:
+    """Whether the content of each interaction is a password: one word, after a question for a password or a PIN."""
     return [
         bool(
             before
@@ -86,18 +86,20 @@ def asked_for(interactions: Sequence[Interaction | StoredInteraction]) -> list[b
     ]
 
 
-def secrets_in_answer(text: str) -> list[Secret]:
+def whole_text_as_password(text: str) -> list[Secret]:
     start = len(text) - len(text.lstrip())
     return [Secret(start, len(text.rstrip()), PASSWORD)]
 
 
 def secrets_of_interaction(
-    interaction: Interaction | StoredInteraction, asked: bool
+    interaction: Interaction | StoredInteraction, is_password: bool
 ) -> list[tuple[str, str]]:
     return [
         (field, secret.kind)
         for field, text in every_text(interaction)
-        for secret in (secrets_in_answer(text) if asked and field == "content" else find_secrets(text))
+        for secret in (
+            whole_text_as_password(text) if is_password and field == "content" else find_secrets(text)
+        )
     ]
 
 
@@ -106,19 +108,19 @@ def redact_interactions(
 ) -> list[AnyInteraction]:
     """Redact the interactions of a request, one-word answers included. If a secret is found, a text is cut to `chars`."""
     return [
-        redact_interaction(interaction, chars, asked)
-        for interaction, asked in zip(interactions, asked_for(interactions), strict=True)
+        redact_interaction(interaction, chars, is_password)
+        for interaction, is_password in zip(interactions, are_passwords(interactions), strict=True)
     ]
 
 
 def redact_interaction(
-    interaction: AnyInteraction, chars: int | None = None, asked: bool = False
+    interaction: AnyInteraction, chars: int | None = None, is_password: bool = False
 ) -> AnyInteraction:
     update: dict[str, Any] = {
         name: redact_value(text, chars) for name in TEXT_FIELDS if (text := getattr(interaction, name))
     }
-    if asked:
-        update["content"] = _without(interaction.content, secrets_in_answer(interaction.content))
+    if is_password:
+        update["content"] = _without(interaction.content, whole_text_as_password(interaction.content))
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(interaction, name, None):
             update[name] = [

@@ -1,0 +1,23 @@
+"""Publishing a request: what has to be known before it is stored."""
+
+from collections.abc import Collection, Sequence
+
+from reflexio_mcp.backend import open_scope
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic.errors import NotRecorded
+from reflexio_mcp.traffic.publishing import publish
+
+
+async def nobody_knows(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
+    raise NotRecorded(Fact(code=FactCode.STATE_UNUSABLE))
+
+
+async def test_a_request_whose_id_is_blank_gets_a_new_one_so_no_record_of_erasures_is_needed() -> None:
+    draft = PublishBody(
+        user_id="ada", session_id="trip", request_id="  ", interaction_data_list=[Interaction(content="Hi.")]
+    )
+    async with open_scope(Settings(store=":memory:")) as scope:
+        done = await publish(scope, draft, policy="warn", wait_seconds=None, would_go=nobody_knows)
+    assert done.request_id.strip()
