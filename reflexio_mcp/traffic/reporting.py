@@ -56,7 +56,7 @@ async def make_report(scope: Scope, state: State, owner: Owner, span: Span, *, p
     audits = await _audits(scope, span, judged, personal=personal)
     changes = await _changes(scope, state, owner, span)
     deletions = [
-        _without_keys(deletion)
+        _redacted(deletion)
         for deletion in await last_deletions(scope, state, owner, since=span.since)
         if span.has(deletion.at)
     ]
@@ -120,8 +120,13 @@ def _counted(audits: Sequence[AuditResult]) -> list[FindingCount]:
 
 
 def _not_looked_for(audits: Sequence[AuditResult]) -> list[NotLooked]:
-    # The last part of an audit has left out the most.
-    by_reason = {row.because.code: row for audit in audits for row in audit.not_looked_for}
+    """Return what at least one part of the audit did not look for, by reason."""
+    by_reason: dict[FactCode, NotLooked] = {}
+    for audit in audits:
+        for row in audit.not_looked_for:
+            known = by_reason.get(row.because.code)
+            findings = dict.fromkeys([*known.findings, *row.findings] if known else row.findings)
+            by_reason[row.because.code] = row.model_copy(update={"findings": list(findings)})
     return list(by_reason.values())
 
 
@@ -140,7 +145,7 @@ def _is_expiry(deletion: PastDeletion) -> bool:
     return deletion.by is not None and deletion.by.finding == EXPIRED
 
 
-def _without_keys(deletion: PastDeletion) -> PastDeletion:
+def _redacted(deletion: PastDeletion) -> PastDeletion:
     """Leave out what may repeat a stored text, and redact what people typed."""
     by = deletion.by
     if by:

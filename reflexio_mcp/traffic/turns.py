@@ -23,7 +23,7 @@ REFUSAL_SECONDS: Final = 0.1
 """Time between two refusals of one account: a caller that asks again at once would keep the event loop busy."""
 
 UNREAD_BYTES: Final = 16 * 1024 * 1024
-"""While clients of an account have not read so much of their answers, its calls wait."""
+"""While clients of an account have not read so much of their answers, its calls wait: the first one in its turn."""
 
 
 WORK_SECONDS: Final = 0.001
@@ -47,6 +47,7 @@ class _InTurn:
         self._last_account: object = None
         self._last_began = -LATELY_SECONDS
         self._last_of_another_began = -LATELY_SECONDS
+        """When an account other than `_last_account` last began a turn."""
 
     def begin(self, account: object) -> None:
         self.number += 1

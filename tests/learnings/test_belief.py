@@ -104,7 +104,7 @@ async def test_a_playbook_whose_id_changes_is_followed_to_the_current_one(corner
     for number in range(3):
         await corner.say(f"b{number}", f"What is the weather in town {number}?", force_extraction=True)
     found = await learnings(corner)
-    [current] = Lineage(found).current(first)
+    [current] = Lineage(found).current_successors(first)
     assert (current.state, current.content) == ("current", "Use metric")
     assert current.number != first.number
     assert await check_lineage(corner) == 3

@@ -137,7 +137,7 @@ def test_a_profile_that_got_its_time_a_second_after_its_successor_is_followed() 
     middle = NEW | {"status": "superseded", "last_modified_timestamp": 21}
     lineage = Lineage(map(learned, [NEWEST, middle, OLD]))
     assert [one.number for one in lineage.successors(learned(OLD))] == ["new", "newest"]
-    assert [one.number for one in lineage.current(learned(middle))] == ["newest"]
+    assert [one.number for one in lineage.current_successors(learned(middle))] == ["newest"]
 
 
 def test_an_older_profile_that_has_more_is_no_successor() -> None:
@@ -167,7 +167,7 @@ def test_a_playbook_is_followed_through_its_ids() -> None:
         playbook(17, [2], "My favourite colour is test-blue", status=None),
     ]
     lineage = Lineage(map(learned, rows))
-    assert [one.number for one in lineage.current(learned(rows[0]))] == ["18"]
+    assert [one.number for one in lineage.current_successors(learned(rows[0]))] == ["18"]
     assert [one.number for one in lineage.successors(learned(rows[0]))] == ["16", "18"]
     assert [one.number for one in lineage.predecessors(learned(rows[2]))] == ["16", "15"]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+import pytest
+
 from reflexio_mcp.backend import open_scope
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
 from reflexio_mcp.results.facts import Fact, FactCode
@@ -14,6 +16,7 @@ async def nobody_knows(requests: Sequence[RequestWithInteractions]) -> Collectio
     raise NotRecorded(Fact(code=FactCode.STATE_UNUSABLE))
 
 
+@pytest.mark.anyio
 async def test_a_request_whose_id_is_blank_gets_a_new_one_so_no_record_of_erasures_is_needed() -> None:
     draft = PublishBody(
         user_id="ada", session_id="trip", request_id="  ", interaction_data_list=[Interaction(content="Hi.")]

@@ -655,7 +655,7 @@ class _Act:
             if (learning := there.get(key))
             and learning.is_replaced
             and learning.digest == before.digest
-            and not lineage.current(learning)  # else what replaced it is in use
+            and not lineage.current_successors(learning)  # else what replaced it is in use
         ]
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
         # An erasure that ends after this finds the claim. One may end during the call: it is looked for again below.

@@ -25,12 +25,12 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["MOST", "last_deletions", "last_logged", "log_checked", "not_listed"]
+__all__ = ["MOST_LISTED", "last_deletions", "last_logged", "log_checked", "not_listed"]
 
 LOOK_SECONDS: Final = 20.0
 """Time limit of counting what an interrupted deletion deleted."""
 
-MOST: Final = 10
+MOST_LISTED: Final = 10
 """Maximum number of last deletions, and of receipts in a longer list."""
 
 ALL: Final = 1_000_000
@@ -58,7 +58,7 @@ async def last_deletions(
     """
     jobs = jobs or Jobs()  # a command has none
     running = jobs.running
-    most = SHOWN if restorable else MOST
+    most = SHOWN if restorable else MOST_LISTED
     if since is not None:
         most = ALL
     deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
@@ -69,7 +69,9 @@ async def last_deletions(
         for deletion in deletions
         if (deletion.number in copies or (deletion.own and not restorable)) and deletion.at >= (since or 0)
     ]
-    return past[:MOST] + [deletion.model_copy(update={"receipt": None}) for deletion in past[MOST:]]
+    return past[:MOST_LISTED] + [
+        deletion.model_copy(update={"receipt": None}) for deletion in past[MOST_LISTED:]
+    ]
 
 
 async def not_listed(state: State, owner: Owner, listed: Sequence[PastDeletion]) -> list[Fact]:
@@ -122,7 +124,7 @@ async def last_logged(state: State, owner: Owner, *, since: float | None = None)
     Args:
         since: all from this time on, in epoch seconds, however many they are.
     """
-    noted = await in_thread(state.noted, owner, MOST if since is None else ALL, since=since or 0)
+    noted = await in_thread(state.noted, owner, MOST_LISTED if since is None else ALL, since=since or 0)
     return [logged for line in noted if (logged := _logged(line))]
 
 

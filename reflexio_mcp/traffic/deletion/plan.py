@@ -456,7 +456,8 @@ async def _owed(scope: Scope, selected: Selected, last: Deletion) -> dict[str, L
         for learning in stored:
             if learning.learning_id not in ids or not learning.is_replaced:
                 continue
-            successors_go = going.issuperset(later.learning_id for later in lineage.current(learning))
+            successors = lineage.current_successors(learning)
+            successors_go = going.issuperset(later.learning_id for later in successors)
             is_back = any(other.is_same_as(learning) for other in in_use)  # perhaps under another id
             if successors_go and not is_back:
                 owed[learning.learning_id] = learning

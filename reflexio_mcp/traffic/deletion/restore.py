@@ -142,7 +142,7 @@ async def _selected(
             for key, (copied, content) in batch.items()
             if key in made_current
             and isinstance(content, Learning)
-            and any(successor.learning_id in learnings for successor in lineage.current(content))
+            and any(successor.learning_id in learnings for successor in lineage.current_successors(content))
         }
 
 
@@ -633,7 +633,7 @@ class Storing:
         return {
             key: there
             for key, there in revived.items()
-            if any(successor.digest in in_use for successor in lineage.current(copied[key]))
+            if any(successor.digest in in_use for successor in lineage.current_successors(copied[key]))
         }
 
     async def _stored_learnings(self, user_id: str) -> dict[str, Learning]:

@@ -94,7 +94,7 @@ class Turns:
     Args:
         by_id: those that were looked up by id and found.
         missing_are_gone: whether one that is missing here is not stored. Else it may not have been reached.
-        quoted: interactions that say what learnings quote whose interactions are missing here.
+        quoted: others that say what learnings quote, for learnings that list interactions which are missing here.
     """
 
     by_id: Mapping[int, Turn] = field(default_factory=dict[int, Turn])

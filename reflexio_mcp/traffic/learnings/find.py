@@ -57,7 +57,7 @@ class LinkedLearning:
     """A learning from a set of requests.
 
     Args:
-        others: its sources outside the set, stored or not: what it lists, and what it quotes instead of missing ones.
+        others: its sources outside the set: what it lists, stored or not, and what says the same as missing ones.
         case: what a deletion of the set means for it; `None` if it was selected in another way.
         named: the caller has named it, so it goes whatever its case.
     """
@@ -162,7 +162,7 @@ async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:
 
 
 async def read_again(scope: Scope, users: Iterable[str], before: Learned) -> Learned:
-    """Read learnings of users again: those with the same text as before, also under another id."""
+    """Read learnings of users again: those with the same text as before, also if it has another id by now."""
     if not scope.learns:
         return Learned(learns=False)
     linked: dict[str, LinkedLearning] = {}
@@ -181,6 +181,7 @@ async def read_again(scope: Scope, users: Iterable[str], before: Learned) -> Lea
                 changed.add(learning.learning_id)
                 continue
             linked[learning.learning_id] = replace(found, learning=learning)
+            # It was learned again meanwhile, and its text has another id.
             if learning.is_replaced and not found.learning.is_replaced:
                 for renamed in lineage.renamed(learning):
                     linked[renamed.learning_id] = replace(found, learning=renamed)
@@ -244,7 +245,7 @@ async def with_quoted(
     *,
     most_requests: float = MOST_REQUESTS,
 ) -> Turns:
-    """Add the stored interactions that say what learnings quote whose own interactions are missing.
+    """Add the stored interactions that say what learnings quote, for learnings that list some which are missing.
 
     Args:
         turns: what was found of the interactions that the learnings list, and what else the user has said.
@@ -274,7 +275,7 @@ async def find_sources(
 
     Args:
         known: interactions that may not be stored any more.
-        most_requests: how many requests of the user are read, at most twice.
+        most_requests: how many requests of the user are read, up to twice each.
     """
     listed = listed_by(learnings).difference(known or ())
     stored = await find_interactions(scope, user_id, listed, most_requests=most_requests)
@@ -293,11 +294,12 @@ async def linked_by_quotes(
 ) -> frozenset[str]:
     """Return the ids of learnings that quote selected requests of a user without listing their interactions.
 
-    Only a learning whose own interactions are not all stored is meant: a request has other ids once it is restored.
+    Only a learning is meant that lists interactions which are not stored: after a restore, they have other ids, and the
+    learning still lists the old ones.
 
     Args:
         known: the selected interactions that need not be read.
-        most_requests: how many requests of the user are read, at most twice.
+        most_requests: how many requests of the user are read, up to twice each.
     """
     others = sources.listing_only_others(learnings)
     selected = await find_interactions(
@@ -341,10 +343,11 @@ async def may_come_from(
     selected: Mapping[int, Turn],
     others: Mapping[int, Turn],
 ) -> list[Learning]:
-    """Return the learnings that may come from selected requests although they list other interactions.
+    """Return the learnings of which nothing excludes that they come from selected requests under earlier ids.
 
-    Interactions that these learnings list are not found anywhere: they may be selected ones under earlier ids. A
-    learning is left out if all that it quotes is said in interactions that are not selected.
+    `linked_by_quotes` is for what certainly quotes the requests, this is for an erasure, which has to take all others
+    too. Each of these learnings lists interactions that are not found anywhere. It is left out only if all that it
+    quotes is said in interactions that are not selected.
 
     Args:
         selected: interactions of the selected requests that may not be stored, such as copied ones.
@@ -354,7 +357,7 @@ async def may_come_from(
     stored = await find_interactions(
         scope, user_id, listed_by(candidates), among=sources.interaction_ids, quoted=QuotedWords(candidates)
     )
-    found = stored.by_id.keys() | others.keys()
+    found = stored.by_id.keys() | others.keys()  # unlike in `Turns.lack`, copies count
     lacking = [learning for learning in candidates if not learning.interaction_ids <= found]
     if not lacking:
         return []
@@ -386,7 +389,7 @@ async def find_evidence(
 
     Args:
         known: interactions that may not be stored any more.
-        most_requests: how many requests of the user are read.
+        most_requests: how many requests of the user are read, up to twice each.
     """
     turns = await find_sources(scope, user_id, learnings, known=known, most_requests=most_requests)
 
@@ -470,5 +473,5 @@ def _words_of(learnings: Sequence[Learning]) -> Words:
     texts = [text for learning in learnings for text in (learning.content, *quotes_of(learning))]
     open_texts = [fold(REDACTED.sub(" ", redact(text))) for text in texts]
     found = dict.fromkeys(word for text in open_texts for word in WORD.findall(text))
-    # They are folded already, so they are also shown that way.
+    # `Words` maps what is looked for to what is shown. Both are folded here.
     return Words(tuple({word: word} for word in list(found)[:MOST_WORDS]))

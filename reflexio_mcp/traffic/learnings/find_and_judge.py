@@ -153,6 +153,6 @@ def _without_living_on(linked: LinkedLearning, lineage: Lineage, going: Collecti
         earlier
         for earlier in linked.case.earlier
         if earlier.learning_id not in going
-        and all(later.learning_id in going for later in lineage.current(earlier))
+        and all(later.learning_id in going for later in lineage.current_successors(earlier))
     )
     return replace(linked, case=replace(linked.case, earlier=back))

@@ -58,14 +58,18 @@ class Lineage:
         taken_in = [candidate for candidate in candidates.values() if self._takes_in(learning, candidate)]
         return sorted(taken_in, key=self._order, reverse=True)
 
-    def current(self, learning: Learning) -> list[Learning]:
+    def current_successors(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that a replaced one has become: its id is no longer the one in use."""
         return [successor for successor in self.successors(learning) if successor.state == "current"]
 
     def renamed(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that say what a replaced one says: it has only got another id."""
         said = learning.content, learning.trigger
-        return [current for current in self.current(learning) if said == (current.content, current.trigger)]
+        return [
+            successor
+            for successor in self.current_successors(learning)
+            if said == (successor.content, successor.trigger)
+        ]
 
     def newest(self, learnings: Iterable[Learning]) -> list[Learning]:
         """Leave out the learnings that another of these has taken in. Two that take each other in are both returned."""

@@ -40,7 +40,8 @@ STATS_DAYS: Final = 30
 RULES_READ: Final = 3
 """Shared rules whose text is read: each costs a call, which a hosted service bills."""
 
-REASON_CHARS: Final = 300
+VERDICT_OR_RULE_CHARS: Final = 300
+"""Limit of a reason in a verdict, and of the text of a shared rule."""
 
 
 class Retrieved(NamedTuple):
@@ -170,7 +171,8 @@ async def _linked(
 ) -> list[Learning]:
     """Return the learnings that list interactions of a request, or quote it under ids that it does not have now."""
     turns = turns_of([item])
-    sources = Sources(frozenset(), frozenset(turns))
+    # Without the request's id, a learning that lists nothing is not taken for one of its last request.
+    sources = Sources(request_ids=frozenset(), interaction_ids=frozenset(turns))
     quoting = await linked_by_quotes(scope, item.request.user_id, everything, sources, known=turns)
     return [
         learning for learning in everything if sources.link_of(learning) or learning.learning_id in quoting
@@ -185,12 +187,15 @@ def _learned_here(
     here: frozenset[int],
 ) -> None:
     """Tell which learnings quote the request. A replaced one lives on in the learning that replaced it."""
-    standing = [learning for learning in linked if not background.lineage.current(learning)]
-    standing.sort(key=lambda learning: learning.state != "current")
+    without_successor = [
+        learning for learning in linked if not background.lineage.current_successors(learning)
+    ]
+    without_successor.sort(key=lambda learning: learning.state != "current")
     not_quoting = Counter[FactCode]()
-    for learning in standing:
+    for learning in without_successor:
         evidence = evidence_of(learning, background.turns)
         if evidence.quoted_ids.isdisjoint(here):
+            # It lists this request. If it is complete, it is known to come from others.
             code = FactCode.LEARNED_BESIDE if evidence.is_complete else FactCode.LEARNED_HERE_PERHAPS
             not_quoting[code] += 1
             continue
@@ -288,7 +293,7 @@ def _shared_rule(rows: LearningRows, rule: AgentPlaybook) -> OtherLearning:
     return OtherLearning(
         learning_id=f"agent_playbook:{rule.agent_playbook_id}",
         state=shown_name(rule.status or rule.playbook_status),
-        content=rows.text(rule.content, REASON_CHARS),
+        content=rows.text(rule.content, VERDICT_OR_RULE_CHARS),
         changed_at=at(rule.created_at) if rule.created_at else None,
     )
 
@@ -296,7 +301,7 @@ def _shared_rule(rows: LearningRows, rule: AgentPlaybook) -> OtherLearning:
 def _verdict(rows: LearningRows, verdict: RetrievedLearningVerdict) -> VerdictRow:
     return VerdictRow(
         is_relevant=verdict.is_relevant,
-        relevance_reason=rows.text(verdict.relevance_reason, REASON_CHARS),
+        relevance_reason=rows.text(verdict.relevance_reason, VERDICT_OR_RULE_CHARS),
         impact=clip(shown_name(verdict.impact or ""), 60),
-        impact_reason=rows.text(verdict.impact_reason, REASON_CHARS),
+        impact_reason=rows.text(verdict.impact_reason, VERDICT_OR_RULE_CHARS),
     )

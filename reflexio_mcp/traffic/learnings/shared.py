@@ -94,7 +94,7 @@ async def stored_rules(scope: Scope) -> list[AgentPlaybook]:
 
 
 async def trace(scope: Scope, rows: Sequence[AgentPlaybook]) -> list[SharedRule]:
-    """Read what rules were made from, of every user: who shows it has to leave out users outside the scope."""
+    """Read what rules were made from. The sources of every user are returned: leave out those outside the scope."""
     traced: dict[int, SharedRule] = {}
 
     async def read(row: AgentPlaybook) -> None:
@@ -127,7 +127,7 @@ def _source(source: SourcePlaybook) -> RuleSource:
 def rule_rows(
     scope: Scope, rules: Sequence[SharedRule], uses: Mapping[str, int] | None = None
 ) -> Iterator[SharedRuleRow]:
-    """Make the rows of rules; on whom else they rest, only to a scope of every user.
+    """Make the rows of rules. A scope of one user does not see on whom else they rest.
 
     Looking for secrets takes time, so take the rows in a worker thread.
 

@@ -169,7 +169,7 @@ def replacement(learning: Learning, lineage: Lineage) -> Learning | None:
     """Return what a replaced learning has become: a current learning, or else what replaced it."""
     if not learning.is_replaced:
         return None
-    candidates = lineage.current(learning) or lineage.successors(learning)
+    candidates = lineage.current_successors(learning) or lineage.successors(learning)
     return candidates[0] if candidates else None
 
 
