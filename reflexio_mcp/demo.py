@@ -39,7 +39,7 @@ def run_demo(arguments: Namespace, settings: Settings) -> int:
         )
     user_id = settings.user_id or f"demo-{secrets.token_hex(4)}-user"
     # The demo shows a plan and its code, whatever the operator chose.
-    chosen = replace(settings, user_id=user_id, confirm="preview", read_only=False, tools=())
+    chosen = replace(settings, user_id=user_id, confirm="preview", tools=())
     return anyio.run(_demo, chosen)
 
 

@@ -74,7 +74,7 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
         first_filter.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
     # The person at the browser consents, so the page's own question replaces a form.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
-    # That person is the operator too, and could raise the cap.
+    # That person is the operator too, and could raise the cap: 0 is no cap, and no names mean every tool.
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=(), delete_cap=0)
     # No message is needed if the command is stopped while the page is open.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_state(arguments: Namespace) -> int:
-    """Return 1 with the first problem that was found, and what to do about it."""
+    """Do what was asked for. On the first problem, print it with what to do about it, and return 1."""
     if arguments.action == "check":
         return _check(load(), as_json=arguments.json)
     url = state_url()

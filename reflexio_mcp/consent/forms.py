@@ -39,7 +39,7 @@ MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result, and the client repeats the call."""
 
 ANSWER_SECONDS: Final = 600.0
-"""How long a form waits for its answer. The SDK seals a form that travels in a result for as long."""
+"""How long a form waits for its answer. The SDK accepts the answer to one that travels in a result for as long."""
 
 TIMES_SENT: Final = 2
 """How often a form is sent to a client that sends it back without content."""
@@ -205,12 +205,18 @@ async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> 
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
+    """Return the verdict after the resolver of `asking`.
+
+    Args:
+        consent: what the resolver returned, or the answer to its question. The SDK wraps either; a declined one has no
+            data.
+    """
     weighed = prepared.weighed
     if isinstance(weighed, Verdict):
         return weighed
     reply = consent.data if isinstance(consent, AcceptedElicitation) else Reply()
     if isinstance(reply, Unanswered):
         return only_shown(prepared.planned, "ask", "unanswered")
-    # Each form has a single field; a `Reply` of its own has none.
+    # Each form has a single field; a bare `Reply` has none.
     answer = next(iter(reply.model_dump().values()), None)
     return weigh_reply(prepared.planned, weighed, answer)

@@ -1,7 +1,7 @@
 """Decides whether a deletion may be carried out: by the operator's mode, a plan code, or a person's answer.
 
 Only a person's answer to a form is a person's consent. A `confirm` code proves that a plan was shown to the caller,
-not that a person agreed. If a person can be asked, only the mode `preview` accepts a code.
+not that a person agreed: the modes `auto` and `ask` ask a person who can be asked, even with a right code.
 """
 
 import time
@@ -50,7 +50,12 @@ def weigh(
     askable: bool,
     shown_first: bool = False,
 ) -> Verdict | Question:
-    """Decide by the operator's mode, the call's code and the current set."""
+    """Decide by the operator's mode, the call's code and the current set.
+
+    Args:
+        askable: a person can be asked.
+        shown_first: the call can be wider than meant, so its plan is shown even in the mode `off`.
+    """
     now, code = time.time(), confirm.strip()
     mode: Mode
     if settings.confirm == "auto":
@@ -73,6 +78,7 @@ def weigh(
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
     """Return the number that a person must type; `None` if a yes is enough."""
     is_large = planned.size > settings.confirm_above or len(planned.plan.users) > 1
+    # The size is 0 for a user of whom no call returns anything, and if only recovery copies are erased.
     if planned.size and (is_large or planned.target.everything):
         return planned.size
     return None

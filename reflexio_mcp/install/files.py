@@ -71,7 +71,8 @@ class ClientFile:
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
         table: Any = self._servers()
-        plain: dict[str, Any] = table.unwrap() if self.client.format == "toml" and table else table
+        # Only a table of a TOML file has it; a section that is missing is a plain dict.
+        plain: dict[str, Any] = table.unwrap() if hasattr(table, "unwrap") else table
         return {name: held if isinstance(held, dict) else {} for name, held in plain.items()}
 
     def put(self, name: str, entry: dict[str, Any]) -> None:

@@ -170,7 +170,9 @@ class ReflexioClient:
             sent["start_time"] = iso_time(start - 1 if one_second else start)
         if end is not None:
             sent["end_time"] = iso_time(end)
-        if one_second:  # a count and a search would include the second before
+        if one_second:
+            # The count, and the number that a search leaves out, would include the second before. A search only spares
+            # work: the caller looks at every request that is returned.
             sent.pop("count", None)
             sent.pop("search", None)
         page = await self._post(
@@ -228,7 +230,7 @@ class ReflexioClient:
         params = {"service_name": f"{kind}_generation"}
         try:
             reply = await self._get(models.OperationReply, "/api/get_operation_status", params=params)
-        except (NotTheApi, OperationFailed):
+        except (NotTheApi, OperationFailed):  # no such route, or no run yet
             return None
         return reply.operation_status
 
@@ -437,7 +439,11 @@ class ReflexioClient:
         rows: Sequence[models.UserProfile] | Sequence[models.UserPlaybook],
         needed: set[str],
     ) -> models.Reply:
-        """Store learnings. The reply does not prove that they are stored."""
+        """Store learnings. The reply does not prove that they are stored.
+
+        Args:
+            needed: fields that the API requires, even if they have their default.
+        """
         sent = [
             row.model_dump(mode="json", exclude_defaults=True) | row.model_dump(mode="json", include=needed)
             for row in rows

@@ -203,7 +203,7 @@ class SessionGroup(Received):
 
     Args:
         left_out: how many requests the embedded store did not return, because `Search` cannot match any of them.
-        newest: second of the newest of these.
+        newest: when the newest of the left-out requests arrived, in epoch seconds.
     """
 
     session_id: str
@@ -361,7 +361,8 @@ class UserPlaybook(Received):
     playbook_name: str = ""
     tags: list[str] = []
     reader_angle: str | None = None
-    """Never returned. A restored playbook needs one, or its next repetition is stored beside it."""
+    """Never returned. Sent with a restored playbook: without one, Reflexio stores the same playbook beside it when it
+    learns it again, instead of replacing it."""
 
 
 Approval = Literal["pending", "approved", "rejected"]
@@ -474,7 +475,12 @@ class FinalizeReply(Reply):
 
 
 class WhoAmI(Reply):
-    """Who calls. `store_id` and `store_had_no_id` are the embedded store's own."""
+    """Who calls.
+
+    Args:
+        store_id: only of the embedded store.
+        store_had_no_id: the embedded store got its id in a later version, so older recovery copies are under its path.
+    """
 
     org_id: str = ""
     store_id: str = ""
@@ -504,7 +510,7 @@ COMPARED_FIELDS: Final = (
 
 
 def as_stored(body: PublishBody) -> RequestWithInteractions:
-    """Return a request as it is stored, without the numbers and times that the service gives."""
+    """Return a request in the form of a stored one, with what an erasure can name: its ids and what it says."""
     return RequestWithInteractions(
         request=StoredRequest(
             request_id=body.request_id, user_id=body.user_id.strip(), session_id=body.session_id.strip()

@@ -80,6 +80,12 @@ PastStatus = Literal[
 ]
 
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
+"""What can be undone.
+
+- `whole`: everything; `words`: everything but times, base64 images and citations; `text`: a correction.
+- `none`: nothing was deleted, so there is no recovery copy; `off`: no copies are kept; `erased`: not even earlier ones.
+- `unknown`: copies may contain some of it.
+"""
 
 MOST_REASON: Final = 200
 
@@ -244,7 +250,9 @@ class Plan(Row):
     ] = []
     earlier: Annotated[
         list[Earlier],
-        Field(description="what becomes current again, as an earlier call of this deletion has not done"),
+        Field(
+            description="what becomes current again, because the last call of this deletion failed to do that"
+        ),
     ] = []
     shared_rules: Annotated[
         list[SharedRuleRow], Field(description="those to decide on, or the first that rest on an erased user")
@@ -266,8 +274,10 @@ class Excepted(Row):
 
 
 class Receipt(Row):
-    """What a deletion did, as a read afterwards shows. `planned` is `deleted` or `corrected`, plus `not_deleted` except
-    `not_found`."""
+    """What a deletion did, as a read afterwards shows.
+
+    `planned` = `deleted` (of a correction: `corrected`) + `not_deleted`, without those `not_found`.
+    """
 
     number: int
     planned: Counts
@@ -377,26 +387,28 @@ class Restored(Result):
 def recorded_receipt(text: str) -> Receipt | None:
     """Read a receipt on record, which an earlier or a later version may have written.
 
-    Fields that this version does not have are left out. What an earlier version said in words becomes names of a fact,
-    and of codes and reasons that are unknown here, a fact has the number. `None` for what is no receipt at all.
+    Fields that this version does not have are left out. An earlier version kept sentences (`remains`, `next`): they
+    become the names of one fact. Another fact counts the codes and reasons that this version does not know. Returns
+    `None` for what is no receipt at all.
     """
     try:
         record = json.loads(text)
         said = [*record.pop("remains", ()), *filter(None, [record.pop("next", "")])]
         facts, reasons = record.pop("facts", []), record.pop("not_deleted", [])
-        known = [fact for fact in facts if fact["code"] in CODES]
-        excepted = [row for row in reasons if row["why"] in get_args(Outcome)]
-        if unknown := len(facts) - len(known) + len(reasons) - len(excepted):
-            known.append({"code": FactCode.SAID_BY_NEWER_VERSION, "number": unknown})
+        known_facts = [fact for fact in facts if fact["code"] in CODES]
+        known_reasons = [row for row in reasons if row["why"] in get_args(Outcome)]
+        if unknown := len(facts) - len(known_facts) + len(reasons) - len(known_reasons):
+            known_facts.append({"code": FactCode.SAID_BY_NEWER_VERSION, "number": unknown})
         if said:
-            known.append(
+            known_facts.append(
                 {
                     "code": FactCode.SAID_BY_EARLIER_VERSION,
-                    "names": [shown_name(text, 1_000) for text in said],
+                    "names": [shown_name(sentence, 1_000) for sentence in said],
                 }
             )
         record.pop("way_back", None)  # its recovery copy may have changed since
-        return Receipt.model_validate(record | {"facts": known, "not_deleted": excepted}, extra="ignore")
+        kept = record | {"facts": known_facts, "not_deleted": known_reasons}
+        return Receipt.model_validate(kept, extra="ignore")
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

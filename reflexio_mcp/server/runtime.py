@@ -97,22 +97,23 @@ class Runtime:
             return
         self.jobs.open()
         try:
+            # At the end, `tasks` is waited for, and `background` is cancelled.
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.keep_pruned)
                 background.start_soon(self._say_trouble)
                 background.start_soon(self._keep_taking_out)
                 self._shared = App(
-                    self.settings,
-                    self._tools,
-                    self.scopes.current,
-                    self.codes,
-                    self.owner,
-                    self.state,
-                    self.jobs,
-                    tasks,
-                    background,
-                    self.trouble,
-                    self.downloads,
+                    settings=self.settings,
+                    offered=self._tools,
+                    scope=self.scopes.current,
+                    codes=self.codes,
+                    owner=self.owner,
+                    state=self.state,
+                    jobs=self.jobs,
+                    tasks=tasks,
+                    background=background,
+                    trouble=self.trouble,
+                    downloads=self.downloads,
                     where=location_of(self.settings),
                     over_stdio=self.over_stdio,
                 )
@@ -143,8 +144,10 @@ class Runtime:
 
     async def _keep_taking_out(self) -> None:
         """Delete again what an interrupted restore has stored although it was erased for good."""
+        if not deletes(self.settings):
+            return
         pause = PAUSE_SECONDS
-        while deletes(self.settings):
+        while True:
             gone = 0
             with suppress(StateUnusable):
                 if await in_thread(self.state.must_go.any):

@@ -113,7 +113,8 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
         for error in errors:
-            is_the_line = len(error["loc"]) <= 1  # not a part of a message
+            # An error about the whole line has no place in it: only, for some, the kind of message that was tried.
+            is_the_line = len(error["loc"]) <= 1
             if is_the_line and isinstance(error["input"], list):
                 await self._refuse_batch(cast("list[Any]", error["input"]))
                 return None
@@ -127,7 +128,9 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
             return None  # no request is known, so no answer is due
         refusal = _refusal(message["id"])
         if message.keys() & {"result", "error"}:
-            return refusal  # it ends the question that the line should have answered
+            # The line was to answer a question of this server, which now gets the refusal as if the client had sent it,
+            # and stops waiting.
+            return refusal
         await self._answers.send(refusal)
         return None
 

@@ -96,7 +96,10 @@ class Keys:
         raise RowChanged(CHANGED, "find out who writes to the state")
 
     def compare(self, transaction: Transaction) -> bool:
-        """Compare the keys with those of the state; return whether it has any.
+        """Compare the keys with those of the state, and note the newest if it is not the one that was noted last.
+
+        Returns:
+            Whether the state has a key. If it has none, because nothing is sealed, nothing is noted.
 
         Raises:
             WrongKey: the server that started last seals with a key that is not among these: neither server could
@@ -116,7 +119,7 @@ class Keys:
         """Compare the keys again before rows of other servers are counted or erased.
 
         Another server may have begun to seal with a newer key after this one had started. Unlike `compare`, this notes
-        the key of this server if none is noted.
+        the key of this server also in a state that has none.
 
         Raises:
             WrongKey: the server that started last seals with a key that is not among these, so its rows would be

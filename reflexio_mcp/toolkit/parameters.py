@@ -151,7 +151,7 @@ def prepared_arguments(
     Raises:
         TrafficError: an argument is unknown, blank or too long; nothing was done.
     """
-    # The tools of the page list only what they need.
+    # The page passes arguments to its tools that their schemas do not list.
     accepted = list(fields if tool.name in PAGE_TOOLS else tool.input_schema["properties"])
     given = {name: value for name, value in arguments.items() if value is not None and name in accepted}
     wrong: list[str] = []
@@ -222,10 +222,11 @@ def refuse_boolean(value: object) -> object:
 
 
 NOT_GIVEN: Final[Any] = None
-"""Default of a list that narrows a deletion. A text such as "null" is refused.
+"""Default of a list that narrows a deletion. Typed `Any`, so that the schema is a list without null; then
+the text "null" is refused, too.
 
-Clients whose models fill in every argument send `[]` for a list that is not meant. It counts as not given, but shows a
-plan first, even where none is asked for: a program whose list happens to be empty means nothing by it.
+Clients whose models fill in every argument send `[]` for a list that is not meant, so it counts as not given. But it
+shows a plan first, even where none is asked for: a program whose list happens to be empty wants to delete nothing.
 """
 
 
@@ -237,6 +238,7 @@ def given_empty(values: list[str] | list[int] | None) -> bool:
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
 Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(refuse_boolean)]
+# Left out, it is `SHORT_PAGE_ROWS`, and the page is cut sooner (`page_room`).
 PageLimit = Annotated[Limit | SkipJsonSchema[None], Field(description="left out: 20 in a short page")]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"

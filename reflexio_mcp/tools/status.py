@@ -15,7 +15,7 @@ from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of, words_of
-from reflexio_mcp.traffic.deletion.past import MOST, last_deletions, last_logged, log_checked
+from reflexio_mcp.traffic.deletion.past import MOST_LISTED, last_deletions, last_logged, log_checked
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["get_status"]
@@ -43,8 +43,8 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
         deletions = await last_deletions(scope, app.state, owner, app.jobs)
         logged = await last_logged(app.state, owner)
         facts += await log_checked(app.state)
-        if MOST in (len(deletions), len(logged)):
-            facts.append(Fact(code=FactCode.LAST_LISTED, number=MOST))
+        if MOST_LISTED in (len(deletions), len(logged)):
+            facts.append(Fact(code=FactCode.LAST_LISTED, number=MOST_LISTED))
     except (StateUnusable, ReflexioError):
         facts.append(Fact(code=FactCode.RECORDS_UNREADABLE))
     found = Status(
@@ -91,7 +91,8 @@ async def _backend(app: App, scope: Scope, where: str) -> tuple[Backend, list[Fa
         identity = await scope.client.whoami()
     except ReflexioError as error:
         failure = failure_facts(error)
-    # Not in the handler: pydantic builds the model at its first use, and would keep the error alive.
+    # Made after the handler, where the error is gone: pydantic builds `Backend` at its first use, and what it keeps
+    # from inside a handler refers to the error.
     if identity is None:
         return Backend(kind=kind, where=where, reachable=False), failure
     backend = Backend(
