@@ -305,7 +305,7 @@ def test_a_receipt_is_written_for_the_person_and_never_over_a_file(run: Run, tmp
         "1 request with 1 interaction deleted",
         record["at"][:19],
         "ticket &lt;7&gt;",
-        "recovery copy of 1 request until",
+        "recovery copy of 1 request at least until",
         "the store was checked again",
         record["receipt"]["log"],
     ):
