@@ -542,7 +542,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             (_filter(**FILTER_HELP), *LIST_ARGUMENTS),
         ),
         "requests": Command(
-            "list stored requests",
+            "list stored requests by session, the newest first",
             RUN_READ_COMMAND,
             "reflexio-mcp requests --session-id trip\nreflexio-mcp requests --contains peanut --all | less",
             (_filter(**FILTER_HELP), *LIST_ARGUMENTS),

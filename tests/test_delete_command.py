@@ -344,6 +344,10 @@ def test_an_operator_finds_the_receipt_of_a_person_and_a_person_never_anothers(
 def test_a_deletion_that_is_not_on_record_has_no_receipt(run: Run, tmp_path: Path) -> None:
     code, said = run("receipt", "7", "--output", str(tmp_path / "e2e"))
     assert (code, "Deletion 7 has no receipt on record" in said) == (1, True)
+    run("delete", "e2e-1", "--yes")
+    run("restore", "1", "--yes")
+    code, said = run("receipt", "2", "--output", str(tmp_path / "e2e"))
+    assert (code, "2 is the restore of deletion 1. It has no receipt." in said) == (1, True)
     assert not list(tmp_path.glob("e2e.*"))
 
 

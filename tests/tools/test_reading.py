@@ -95,6 +95,7 @@ async def test_requests_of_the_same_session_that_do_not_match_are_counted(connec
         text, page = await call(client, "list_sessions", contains="hotel")
         assert page["sessions"][0]["requests"] == page["sessions"][0]["not_matching"] == 1
         assert "1 request of 2" in text
+        assert "Only matching requests are counted" in text
 
 
 async def test_rows_of_a_part_of_a_session_say_so_before_it_is_deleted(connect: Connect) -> None:

@@ -212,7 +212,10 @@ async def _longest_sessions(
 
 
 def _about_parts(walk: "_Walk", rows: Sequence[SessionRow]) -> list[Fact]:
-    return [Fact(code=FactCode.PART_COUNTED)] if rows and walk.counts_part_of_sessions else []
+    may_be_part = bool(rows) and walk.counts_part_of_sessions
+    if may_be_part or any(row.not_matching for row in rows):
+        return [Fact(code=FactCode.PART_COUNTED)]
+    return []
 
 
 async def list_requests(
