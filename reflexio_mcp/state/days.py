@@ -58,14 +58,16 @@ def certain_day(transaction: Transaction, *, has_clock: bool) -> date:
     """Return the last day of which not only the clock of one machine tells.
 
     Args:
-        has_clock: the database has a clock of its own. Without one, it is the last day but one on which the state was
-            in use, and the first of all days if there was none.
+        has_clock: the database has a clock of its own. Without one, it is the last day before today on which the state
+            was in use, and the first of all days if there was none. A clock that was once ahead has noted later days,
+            which say nothing.
     """
     if has_clock:
         return datetime.fromtimestamp(transaction.now, UTC).date()
-    rows = transaction.execute("SELECT day FROM main.days ORDER BY day DESC LIMIT 2")
-    before = rows[1][0] * DAY if len(rows) > 1 and is_number(rows[1][0]) else 0.0
-    return datetime.fromtimestamp(before, UTC).date() if is_time(before) else date.min
+    [(day,)] = transaction.execute("SELECT max(day) FROM main.days WHERE day < ?", _today(transaction))
+    if not is_number(day) or not is_time(day * DAY):
+        return date.min
+    return datetime.fromtimestamp(day * DAY, UTC).date()
 
 
 def _today(transaction: Transaction) -> int:

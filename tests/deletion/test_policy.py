@@ -520,7 +520,8 @@ async def test_a_clock_that_is_ahead_lifts_no_hold_until_the_state_has_seen_anot
     policy = write(
         tmp_path / "policy.toml", '[[hold]]\nusers = ["ada"]\nreason = "case"\nuntil = 2098-03-01\n'
     )
-    ahead = datetime(2098, 3, 2, tzinfo=UTC)
+    ahead = datetime(2098, 3, 3, tzinfo=UTC)
+    seen(world, "2199-01-01")  # the clock was once further ahead
     monkeypatch.setattr("reflexio_mcp.traffic.policy._today", ahead.date)
     monkeypatch.setattr("reflexio_mcp.state.tables.time.time", ahead.timestamp)
     everything: dict[str, Any] = {"user_id": "ada", "everything": True, "erase": True}
@@ -532,7 +533,7 @@ async def test_a_clock_that_is_ahead_lifts_no_hold_until_the_state_has_seen_anot
         )
         assert corrected["status"] == "held"
         assert (await caller.call("get_status"))["policy"]["holds"]
-        seen(world, "2098-03-03")
+        seen(world, "2098-03-02")
         receipt = await caller.receipt("delete_requests", **everything)
         assert "holds" not in (await caller.call("get_status"))["policy"]
     assert receipt["deleted"] == {"requests": 1, "interactions": 1, "only_in_copies": 1}

@@ -141,3 +141,22 @@ async def test_connections_of_postgresql_that_are_ended_at_the_end_of_a_restore_
             assert (done["status"], events[3:]) == ("complete", ["restored"])
         again = await caller.call("restore_requests", deletion=number)
     assert (again["status"], again["not_restored"][0]["why"]) == ("complete", "already_there")
+
+
+@pytest.mark.ci
+async def test_what_an_erasure_names_is_not_restored_when_a_replica_has_the_key_of_its_copy(
+    world: World, postgres_url: str
+) -> None:
+    await world.put("r1")
+    older, newer = "o" * 32, "n" * 32
+    state = {"CONFIRM": "off", "STATE": postgres_url}
+    async with world.connect(**state, STATE_KEYS=f"{older},{newer}") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+    async with world.connect(**state, STATE_KEYS=f"{newer},{older}"):
+        pass
+    async with world.connect(**state, STATE_KEYS=newer) as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", erase=True)
+        assert (receipt["status"], bool(fact_of(receipt, "copies_sealed"))) == ("incomplete", True)
+    async with world.connect(**state, STATE_KEYS=f"{newer},{older}") as caller:
+        await caller.refused("restore_requests", deletion=number)
+    assert await world.ids() == set()

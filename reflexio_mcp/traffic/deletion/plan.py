@@ -123,7 +123,7 @@ class Planned:
         held: number of items that a hold keeps. They are not among the items.
         requests_stay: ids of stored requests that recovery copies contain too and that are not among the items.
         at_line: the number of the last log line before an erasure looked up what is stored.
-        damaged: number of copies that could not be opened, because their rows were changed.
+        unopened: number of copies that an erasure could not open: their rows were changed, or their key is missing.
         left_to_erase: the names of what the last call of this erasure was to erase, by user, if it did not finish.
     """
 
@@ -139,7 +139,7 @@ class Planned:
     held: int = 0
     requests_stay: Sequence[str] = ()
     at_line: int = 0
-    damaged: int = 0
+    unopened: int = 0
     left_to_erase: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
 
     @property
@@ -184,7 +184,7 @@ class Planned:
             return False
         if self.held:
             return True
-        may_be_in_copies = self.options.erase and self.damaged > 0 and bool(self.target.every_copy_of)
+        may_be_in_copies = self.unopened > 0 and bool(self.target.every_copy_of)
         return not (may_be_in_copies or self.left_to_erase or isinstance(self.target, User))
 
     @property
@@ -298,7 +298,7 @@ async def make_plan(
         held=chosen.held.total(),
         requests_stay=stay,
         at_line=at_line,
-        damaged=chosen.damaged,
+        unopened=sum(fact.number for fact in skipped),
         left_to_erase=left_to_erase,
     )
 
