@@ -178,17 +178,20 @@ def open_postgresql(url: str) -> "PostgresqlDatabase":
         raise ConfigurationError(f"REFLEXIO_MCP_STATE: {error.strerror}.") from None
 
 
-def refuse_wrong_keys(settings: Settings) -> None:
+def refuse_wrong_keys(settings: Settings, *, starts: bool) -> None:
     """Raise `WrongKey` if the key file cannot be used, or if the keys of this server are not those of the state.
 
     A state that cannot be reached is no reason to stop: reading and publishing go on without it.
+
+    Args:
+        starts: a server starts with these keys: servers that lack the newest delete nothing from now on.
     """
     folder = store_folder(settings)
     try:
         if not settings.state and folder and os.path.lexists(folder / _KEY_FILE):
             local_key(settings)  # raises, even if there is no state yet
         if settings.state or (folder and (folder / _STATE_FILE).exists()):
-            with closing(open_state(settings).database) as database, database.transaction(writes=False):
+            with closing(open_state(settings).database) as database, database.transaction(writes=starts):
                 pass  # to open the state compares the keys
     except WrongKey:  # a `StateUnusable` too
         raise

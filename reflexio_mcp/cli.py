@@ -419,7 +419,7 @@ def _serve(arguments: Namespace) -> int:
 
     settings = _settings(arguments)
     if settings.state or deletes(settings):
-        refuse_wrong_keys(settings)
+        refuse_wrong_keys(settings, starts=True)
     if arguments.transport != "stdio":
         from reflexio_mcp.http import serve as serve_http
 

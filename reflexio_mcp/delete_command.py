@@ -293,7 +293,9 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
             f"The record of deletion {arguments.deletion} was changed, so its receipt cannot be read."
         )
     if found and found[0].restores:
-        raise NotStored(f"{arguments.deletion} is the restore of deletion {found[0].restores}. It has no receipt.")
+        raise NotStored(
+            f"{arguments.deletion} is the restore of deletion {found[0].restores}. It has no receipt."
+        )
     if not found or not found[0].receipt:
         raise NotStored(
             f"Deletion {arguments.deletion} has no receipt on record. `reflexio-mcp log` lists all deletions."

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import anyio
@@ -192,7 +193,7 @@ async def _state(setup: Setup) -> Finding | None:
     if not setup.settings.state and not deletes(setup.settings):
         return None
     try:
-        await anyio.to_thread.run_sync(refuse_wrong_keys, setup.settings)
+        await anyio.to_thread.run_sync(partial(refuse_wrong_keys, setup.settings, starts=False))
         if setup.settings.state and (
             wrong := await anyio.to_thread.run_sync(_wrong_with_tables, setup.settings.state)
         ):

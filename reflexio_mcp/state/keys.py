@@ -95,11 +95,15 @@ class Keys:
                 continue
         raise RowChanged(CHANGED, "find out who writes to the state")
 
-    def compare(self, transaction: Transaction) -> bool:
-        """Compare the keys with those of the state, and note the newest if it is not the one that was noted last.
+    def compare(self, transaction: Transaction, *, notes: bool) -> bool:
+        """Compare the keys with those of the state.
+
+        Args:
+            notes: note the newest of these if another was noted last, so that servers without it stop. Who only looks
+                notes none.
 
         Returns:
-            Whether the state has a key. If it has none, because nothing is sealed, nothing is noted.
+            Whether the newest of these was noted last. If nothing is sealed yet, nothing is noted.
 
         Raises:
             WrongKey: the server that started last seals with a key that is not among these: neither server could
@@ -111,9 +115,9 @@ class Keys:
         right = noted in self.checks if noted else self._sealed_some(transaction)
         if not right:
             raise WrongKey(OTHER_KEY, KEY_ADVICE)
-        if noted != self.checks[0]:
+        if notes and noted != self.checks[0]:
             self._note(transaction)
-        return True
+        return notes or noted == self.checks[0]
 
     def require(self, transaction: Transaction) -> None:
         """Compare the keys again before rows of other servers are counted or erased.
@@ -209,8 +213,8 @@ class KeyedDatabase(Database):
 
     @contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
-        with self.unkeyed.transaction(writes=writes or not self._compared) as transaction:
-            compared = self._compared or self._keys.compare(transaction)
+        with self.unkeyed.transaction(writes=writes) as transaction:
+            compared = self._compared or self._keys.compare(transaction, notes=writes)
             yield transaction
         self._compared = compared
         for call in transaction.afterwards:

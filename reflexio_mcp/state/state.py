@@ -716,7 +716,9 @@ class State:
 
     def check(self) -> None:
         """Raise `StateUnusable` if the state cannot be written now."""
-        with self.database.transaction() as transaction:
+        with self.database.transaction(writes=False):
+            pass  # compares the keys
+        with self.database.unkeyed.transaction() as transaction:  # notes no key
             for attempt in ATTEMPTS:
                 transaction.execute(attempt)
 

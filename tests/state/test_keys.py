@@ -107,6 +107,16 @@ def test_what_another_key_has_sealed_is_skipped_and_counted(place: Place) -> Non
     assert [one.id for one in moved.copies.read(OPERATOR)] == ["r3"], "erased, although nobody could open it"
 
 
+def test_who_only_looks_with_a_new_key_stops_no_server(place: Place) -> None:
+    running = place.process()
+    deleted(running, OPERATOR, copied())
+    looking = place.process(keys=(NEW, KEY))
+    looking.check()
+    assert looking.last(OPERATOR) and looking.copies.listed(OPERATOR)
+    assert looking.log.verify().sound
+    assert running.begin(OPERATOR, deletion())
+
+
 def test_a_running_server_without_the_new_key_of_the_others_begins_no_deletion(place: Place) -> None:
     """It would not see how many items its caller has deleted through them."""
     running = place.process(limit=3)
