@@ -77,7 +77,7 @@ async def test_a_form_on_the_wire_says_what_its_revision_lists_and_nothing_else(
         first = params["message"].splitlines()[0]
         noun = "request" if count == 1 else "requests"
         assert first.startswith(f"Delete {count} {noun} with ")
-        assert first.endswith("You can undo this for 7 days.")
+        assert first.endswith("You can undo this for at least 7 days.")
         [(name, one)] = params["requestedSchema"]["properties"].items()
         assert (name, one["type"], one.get("default")) == (
             ("delete", "boolean", False) if count == 1 else ("number", "integer", None)
