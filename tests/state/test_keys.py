@@ -112,7 +112,8 @@ def test_who_only_looks_with_a_new_key_stops_no_server(place: Place) -> None:
     deleted(running, OPERATOR, copied())
     looking = place.process(keys=(NEW, KEY))
     looking.check()
-    assert looking.last(OPERATOR) and looking.copies.listed(OPERATOR)
+    assert looking.last(OPERATOR)
+    assert looking.copies.listed(OPERATOR)
     assert looking.log.verify().sound
     assert running.begin(OPERATOR, deletion())
 
