@@ -298,7 +298,7 @@ async def make_plan(
         held=chosen.held.total(),
         requests_stay=stay,
         at_line=at_line,
-        unopened=sum(fact.number for fact in skipped),
+        unopened=sum(fact.number or 0 for fact in skipped),
         left_to_erase=left_to_erase,
     )
 
