@@ -10,7 +10,7 @@ A note is open, and then settled. It never opens again, and only these do that:
 | to | who | when |
 |---|---|---|
 | open | an erasure, as it removes copies | a restore of them is not over, or has ended since the erasure began |
-| open | an erasure of a learning | a deletion has claimed it to make it current again, and has not ended the claim |
+| open | an erasure of a learning | a deletion that is not over, or that has ended since, makes it current again |
 | settled | that restore, as it records its end | the item is not stored, and nothing that was sent can still be |
 | settled | anybody who has looked | the item is not stored, and that job is over (`restores_not_over`) |
 
@@ -139,15 +139,22 @@ class MustGoNotes:
         transaction: Transaction,
         owner: Owner,
         erasure: int,
+        begun: int,
         learnings: Sequence[Copied],
         means: Callable[[Copied], Meant | None],
     ) -> int:
-        """Note the learnings that other deletions are making current again; return how many notes."""
+        """Note the learnings that other deletions make current again; return how many notes.
+
+        Args:
+            begun: the first log line of the erasure, as `add` takes it.
+        """
         keys, number = self._keys, 0
         jobs = transaction.execute(
-            "SELECT id, claims FROM main.deletions WHERE id IN ? AND id != ? AND restores = 0",
-            restores_not_over(transaction).jobs,
+            "SELECT id, claims FROM main.deletions WHERE id != ? AND restores = 0 AND claims != '' "
+            "AND (id IN ? OR finished IS NULL OR ended > ?)",
             erasure,
+            restores_not_over(transaction).jobs,
+            begun,
         )
         for job, claims in jobs:
             claimed = set(str(claims).split())

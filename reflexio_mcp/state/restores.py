@@ -33,7 +33,7 @@ def restores_not_over(transaction: Transaction) -> NotOver:
     rows = transaction.execute(
         "SELECT id, restores FROM main.deletions WHERE "
         "(restores > 0 AND finished IS NULL AND (stores_until >= ? OR seen > ?)) "
-        "OR (restores = 0 AND claims != '' AND (claimed_until >= ? OR seen > ?))",
+        "OR (restores = 0 AND claims != '' AND claimed_until > 0 AND (claimed_until >= ? OR seen > ?))",
         transaction.now,
         days_seen(transaction) - GIVEN_UP_DAYS,
         transaction.now,

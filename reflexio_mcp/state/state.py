@@ -375,10 +375,14 @@ class State:
         return bool(meeting)
 
     def release(self, number: JobNumber) -> None:
-        """End the claims of a job, of which no call can still take effect."""
+        """End the claims of a job, of which no call can still take effect.
+
+        Those of a deletion stay in its row: an erasure that has read what was stored before has to find them.
+        """
         with self.database.transaction() as transaction:
             transaction.execute(
-                "UPDATE main.deletions SET claims = '', claimed_until = 0 WHERE id = ? AND intention = ?",
+                "UPDATE main.deletions SET claimed_until = 0, claims = CASE restores WHEN 0 THEN claims ELSE '' END "
+                "WHERE id = ? AND intention = ?",
                 number,
                 number.sealed,
             )
@@ -658,7 +662,9 @@ class State:
             return 0, set(), 0
         rows, names = self.copies.removal_of(transaction, owner, erasure)
         noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
-        claimed = self.must_go.add_claimed(transaction, owner, number, erasure.learnings, erasure.means)
+        claimed = self.must_go.add_claimed(
+            transaction, owner, number, begun, erasure.learnings, erasure.means
+        )
         self.copies.remove(transaction, rows, noting.with_others)
         return len(rows), names, noting.number + claimed
 

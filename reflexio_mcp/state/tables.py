@@ -124,9 +124,9 @@ as a restore may store something, which it does until `stores_until` at the long
 was in use, by number since 1970. `seen` is how many there were when the job began, and `seen_until` is at how many a
 copy is over.
 
-`claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest. `claims_alone` is
-1 if nobody else may claim them. `boot` names the start of the machine that recorded it, and `uptime` is how long that
-had run, in seconds.
+`claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest, which is 0 once it
+has ended them. `claims_alone` is 1 if nobody else may claim them. `boot` names the start of the machine that recorded
+it, and `uptime` is how long that had run, in seconds.
 
 `judged` has a row for each finding that somebody judged to be no problem: `place` is a tag of its name and request.
 """

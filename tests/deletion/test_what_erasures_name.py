@@ -12,6 +12,7 @@ from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
 from tests.deletion.support import PUBLISH, World, broken, nothing
 from tests.deletion.test_interactions import words
+from tests.deletion.test_restoring_in_parts import CI, deleted_with_successor, known
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +181,45 @@ async def test_a_learning_that_an_erasure_takes_goes_again_after_a_restore_that_
     world.backend.before["/api/add_user_profile"] = [put_back_and_erase]
     await restore(world, number)
     assert (await world.ids(), world.backend.profiles) == (set(), {})
+
+
+IN_USE = {"profile": "Cannot eat peanuts", "playbook": "Offer no peanuts"}
+
+
+def quotes(world: World) -> str:
+    rows = (*world.backend.profiles.values(), *world.backend.playbooks.values())
+    return " ".join(row.quote for row in rows)
+
+
+@pytest.mark.parametrize("kind", IN_USE)
+async def test_a_learning_that_quotes_what_is_erased_and_others_goes_again_after_an_undo_beside_the_erasure(
+    world: World, kind: str
+) -> None:
+    number = await deleted_with_successor(world, kind)
+    world.backend.before["/api/get_operation_status"] = [restoring(world, number)]
+    erased = await receipt(world, "delete_requests", **CI, erase=True)
+    assert "peanut butter" not in quotes(world)
+    assert erased["status"] == "complete"
+    await restore(world, number)
+    assert "peanut butter" not in quotes(world)
+
+
+@pytest.mark.parametrize("kind", IN_USE)
+async def test_an_undo_leaves_out_a_learning_that_quotes_what_is_erased_beside_it_and_others(
+    world: World, kind: str
+) -> None:
+    number = await deleted_with_successor(world, kind)
+    erased: list[dict[str, Any]] = []
+
+    async def erase() -> None:
+        erased.append(await receipt(world, "delete_requests", **CI, erase=True))
+
+    world.backend.before[PUBLISH] = [erase]
+    await restore(world, number)
+    assert fact_of(erased[0], "may_return")
+    assert known(world) == {(IN_USE[kind], None): 1}
+    assert "peanut butter" not in quotes(world)
+    assert await may_return(world) == 0
 
 
 @pytest.mark.parametrize("by", ["request", "id"])

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.traffic.deletion.execute import _Act  # pyright: ignore[reportPrivateUsage]
 from tests.deletion.support import World, agreeing, nothing
 from tests.support.facts import fact_of, text_of
 
@@ -611,6 +613,48 @@ async def test_what_is_erased_while_a_deletion_makes_it_current_again_goes_again
     assert not world.backend.profiles
     assert "earlier" not in receipt
     assert (fact_of(receipt, "not_current_again") or {})["number"] == 1
+
+
+async def test_what_a_deletion_makes_current_again_after_the_last_look_of_its_erasure_goes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deletion ends before the erasure does, and after the erasure has read that nothing is left."""
+    monkeypatch.setattr(Runtime, "_keep_taking_out", nothing)
+    await merged_by_a_test_run(world)
+    looked, made_current = anyio.Event(), anyio.Event()
+    closing = _Act.close
+    erased: list[dict[str, Any]] = []
+
+    async def close(self: _Act) -> Any:
+        if self.planned.options.erase:
+            looked.set()
+            with anyio.fail_after(30):
+                await made_current.wait()
+        return await closing(self)
+
+    monkeypatch.setattr(_Act, "close", close)
+    async with (
+        world.connect(CONFIRM="off") as caller,
+        world.connect(CONFIRM="off") as other,
+        anyio.create_task_group() as group,
+    ):
+
+        async def erase() -> None:
+            wanted: dict[str, Any] = {"learning_ids": ["profile:old"], "user_id": "ada", "erase": True}
+            erased.append(await other.receipt("delete_learnings", **wanted))
+
+        async def erase_up_to_the_end() -> None:
+            group.start_soon(erase)
+            with anyio.fail_after(30):
+                await looked.wait()
+
+        world.backend.before["/api/add_user_profile"] = [erase_up_to_the_end]
+        receipt = await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+        made_current.set()
+        assert receipt["status"] == "complete", "it did not meet the erasure"
+    assert not world.backend.profiles
+    assert erased[0]["status"] == "complete"
+    assert fact_of(erased[0], "deleted_again") == {"code": "deleted_again", "number": 1}
 
 
 async def test_the_plan_and_the_receipt_of_a_whole_user_name_what_was_learned(world: World) -> None:

@@ -48,7 +48,7 @@ class Naming:
         request_id, interactions: only these interactions of this request.
         others_say: how many other interactions of `request_id` are stored, by a digest of what they say.
         of_learnings: the erasure names learnings, not requests.
-        takes_learnings: learnings that came from nothing else go with the requests.
+        takes_learnings: learnings that only copies contained go with the requests, even if they list others too.
         requests_stay: ids of stored requests that the copies contain too and that the erasure does not name.
         learnings_stay: learnings that are stored and do not go, by id.
         corrected: the id of a learning that gets another text and does not go.
@@ -126,10 +126,16 @@ class Naming:
             return (
                 Meant(stay=same_stay, corrected=self.corrected) if learning.kind == "user_playbook" else None
             )
-        sources = {(learning.user_id, number) for number in learning.interaction_ids}
-        if self.takes_learnings and sources and sources <= self._came_from:
+        if self.takes_learnings and self._came_from_named(learning):
             return Meant(stay=same_stay)
         return None
+
+    def _came_from_named(self, learning: Learning) -> bool:
+        """Whether a learning lists anything that is named, so that the erasure removes its copy."""
+        if not learning.interaction_ids:
+            return (learning.user_id, learning.last_request_id) in self._ids
+        sources = {(learning.user_id, number) for number in learning.interaction_ids}
+        return not sources.isdisjoint(self._came_from)
 
 
 @dataclass(frozen=True, slots=True)
