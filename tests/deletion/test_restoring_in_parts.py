@@ -174,6 +174,42 @@ async def replaced_profile(world: World, **newer: Any) -> None:
 CI: dict[str, Any] = {"request_ids": ["ci"], "include_learnings": True}
 
 
+async def test_two_deletions_that_make_the_same_playbook_current_again_leave_it_once(world: World) -> None:
+    await replaced_playbook(world)
+    others: list[dict[str, Any]] = []
+
+    async def overtake() -> None:
+        async with world.connect(CONFIRM="off") as other:
+            others.append(await other.receipt("delete_requests", **CI))
+
+    world.backend.before["/api/add_user_playbook"] = [overtake]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **CI)
+    assert known(world) == {("Offer no peanuts", None): 1}
+    assert [answer["status"] for answer in (receipt, *others)] == ["complete", "complete"]
+
+
+@pytest.mark.parametrize("kind", ["profile", "playbook"])
+async def test_an_undo_of_a_killed_and_repeated_deletion_replaces_again_what_came_back(
+    world: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        raise SystemError("the process ends here")
+
+    await (replaced_profile if kind == "profile" else replaced_playbook)(world)
+    before = known(world)
+    async with world.connect(CONFIRM="off") as caller:
+        with monkeypatch.context() as patched:
+            patched.setattr("reflexio_mcp.traffic.deletion.execute._Act.make_current", killed)
+            await caller.refused("delete_requests", **CI)
+        second = (await caller.receipt("delete_requests", **CI))["number"]
+        await caller.restored(second - 1)
+        await caller.restored(second)
+        assert known(world) == before
+        await caller.restored(second)
+    assert known(world) == before
+
+
 async def deleted_with_successor(world: World, kind: str) -> int:
     """A deletion of a learning whose predecessor is in use again. Returns its number."""
     if kind == "playbook":

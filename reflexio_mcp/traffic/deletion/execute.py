@@ -1,6 +1,6 @@
 """Carries out a plan: record, look, copy, delete by id, read again, record."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -663,12 +663,38 @@ class _Act:
         wanted = [learning for learning in wanted if learning.learning_id not in erased]
         with self._noting_failure():  # a call without an answer may have taken effect
             self.uncertain |= await make_current(self.scope, wanted)
+        await self._delete_doubles(user_id, wanted, there)
         current = await self._revived(user_id, wanted)
         if current and (gone := await self._erased_beside(wanted)):
             again = [current[key].learning_id for key in gone if key in current]
             await delete_by_id(self.scope, again, set())
             current = await self._revived(user_id, wanted)
         self.current |= {key: learning.learning_id for key, learning in current.items()}
+
+    async def _delete_doubles(self, user_id: str, wanted: Sequence[Learning], before: Container[str]) -> None:
+        """Delete playbooks that another deletion has made current again at the same time, except the first of each.
+
+        Each gets an id of its own. If both deletions see both, they delete the same one.
+
+        Args:
+            before: the ids of what was stored before. That is no double.
+        """
+        playbooks = [learning for learning in wanted if learning.kind == "user_playbook"]
+        if not playbooks:
+            return
+        added = [
+            learning
+            for learning in await learnings_of_user(self.scope, user_id)
+            if learning.kind == "user_playbook"
+            and learning.state == "current"
+            and learning.learning_id not in before
+        ]
+        added.sort(key=lambda playbook: int(playbook.number))
+        doubles: list[str] = []
+        for said, number in Counter(map(_said_when, playbooks)).items():
+            same = [playbook.learning_id for playbook in added if _said_when(playbook) == said]
+            doubles += same[number:]
+        await delete_by_id(self.scope, doubles, set())
 
     async def _revived(self, user_id: str, wanted: Sequence[Learning]) -> dict[str, Learning]:
         """Return what replaced learnings have become in use, by the ids that they had."""
@@ -920,6 +946,11 @@ class _Act:
         if not (copy := copies.get(self.number)):  # another call has erased them meanwhile
             return WayBack(state="erased")
         return WayBack(state=kept_form(self.scope, planned.plan.change), until=at(copy.until))
+
+
+def _said_when(playbook: Learning) -> tuple[str, frozenset[int], int]:
+    """What a playbook has in common with what it was before it became current again."""
+    return playbook.digest, playbook.interaction_ids, playbook.changed_at
 
 
 def _with(receipt: Receipt, *facts: Fact) -> Receipt:

@@ -629,11 +629,15 @@ class Storing:
             return {}
         stored = await self._stored_learnings(user_id)
         in_use = {learning.digest for learning in stored.values() if learning.state == "current"}
-        lineage = Lineage(copied.values())
+        # If the deletion was repeated, an earlier call of it has the copy of the successor.
+        lineage = Lineage([*copied.values(), *stored.values()])
         return {
             key: there
             for key, there in revived.items()
-            if any(successor.digest in in_use for successor in lineage.current_successors(copied[key]))
+            if any(
+                successor.digest in in_use and successor.learning_id != there.learning_id
+                for successor in lineage.current_successors(copied[key])
+            )
         }
 
     async def _stored_learnings(self, user_id: str) -> dict[str, Learning]:
