@@ -722,9 +722,8 @@ class State:
 
     def check(self) -> None:
         """Raise `StateUnusable` if the state cannot be written now."""
-        with self.database.transaction(writes=False):
-            pass  # compares the keys
-        with self.database.unkeyed.transaction() as transaction:  # notes no key
+        with self.database.unkeyed.transaction() as transaction:
+            self._keys.compare(transaction, notes=False)  # again: another server may have begun with a newer key
             for attempt in ATTEMPTS:
                 transaction.execute(attempt)
 

@@ -127,6 +127,8 @@ def test_a_running_server_without_the_new_key_of_the_others_begins_no_deletion(p
         deleted(moved, OPERATOR, copied(name))
     with pytest.raises(WrongKey):
         running.begin(OPERATOR, deletion())
+    with pytest.raises(WrongKey):
+        running.check()
     with pytest.raises(CapReached):
         moved.begin(OPERATOR, deletion())
     assert [one.id for one in running.copies.read(OPERATOR)] == ["r1"], "a restore of its own copies goes on"
