@@ -723,7 +723,8 @@ class State:
     def check(self) -> None:
         """Raise `StateUnusable` if the state cannot be written now."""
         with self.database.unkeyed.transaction() as transaction:
-            self._keys.compare(transaction, notes=False)  # again: another server may have begun with a newer key
+            # Again, because another server may have begun with a newer key.
+            self._keys.compare(transaction, notes=False)
             for attempt in ATTEMPTS:
                 transaction.execute(attempt)
 
