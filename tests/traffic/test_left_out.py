@@ -224,6 +224,19 @@ async def compare(case: Case, kind: str, limit: int, deletions: list[int]) -> No
         assert searched.unreadable
 
 
+def test_a_list_ends_behind_a_session_that_was_left_out_and_cannot_be_read_where_a_page_begins() -> None:
+    """A search names such a session without reading it, and the page that begins with it cannot be read."""
+    stored = [
+        Row("tmp", "ada", "", "old", False, START + 3, "", "", DEEP, ""),
+        Row("s2", "ada", "", "prod", False, START + 3, "", "", DEEP, ""),
+        Row("s1", "ada", "", "prod", False, START + 6, "apple", "", "[]", ""),
+        Row("s3", "ada", "", "old", False, START + 6, "apple", "", "[]", ""),
+    ]
+    wanted = TrafficFilter(user_id="ada", agent_version="prod", contains="apple")
+    with small_pages(True):
+        asyncio.run(asyncio.wait_for(compare(Case(stored, wanted), "sessions", 3, []), 60))
+
+
 def found_alike(examples: int) -> Callable[[], None]:
     @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(

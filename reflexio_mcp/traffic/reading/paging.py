@@ -196,6 +196,7 @@ class SessionPager:
             self._confirmed = await self._ask()
         offset, page = await self._start(search)
         seen: set[str] = set()
+        resumed: set[tuple[int, str]] = set()
         while True:
             self.on_last_page = not page.has_more
             parts: list[SessionPart] = []
@@ -218,6 +219,13 @@ class SessionPager:
             yield parts
             if not more:
                 return
+            if last in resumed:
+                # A search named this session without reading it, and no page that can be read has it: to look for it
+                # went back to where this began. Go on behind it.
+                offset += len(shown)
+                page = await self._page(offset, search)
+                continue
+            resumed.add(last)
             offset, page = await self._resume(search, offset + len(shown) - 1, last, _has_session(shown[-1]))
             if _ids(page) == shown:
                 # Beside a session that cannot be read, a page can have a single long one: go on behind it.
