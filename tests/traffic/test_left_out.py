@@ -195,8 +195,12 @@ SMALL = (
 
 @contextmanager
 def small_pages(small: bool) -> Generator[None]:
-    """Pages of few sessions, so that a few requests need several."""
+    """Pages of few sessions, so that a few requests need several.
+
+    The clock stands still: a session that cannot be read is read in periods before now, and both stores need the same.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paging.time, "time", lambda: START + 61.0)
         for module, name, value in SMALL if small else ():
             patch.setattr(module, name, value)
         yield
