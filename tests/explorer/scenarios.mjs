@@ -22,8 +22,14 @@ const part = (view, name) => view.locator(`.tab[data-part=${name}]`);
 const finding = (view, words) => view.locator(".find", { hasText: words });
 const closed = (view) => view.waitForFunction(() => !document.getElementById("sheet"));
 
+/** See a row by words of it: the list draws only what is near the part that is shown, and opening another moves it. */
+async function seek(view, words) {
+  if (!await row(view, words).count()) await view.locator("#list").evaluate((list) => { list.scrollTop = 0; });
+}
+
 /** Open a conversation by words of its row. */
 async function open(view, words) {
+  await seek(view, words);
   await row(view, words).first().locator(".title").click();
   await turn(view).first().waitFor();
 }
@@ -32,6 +38,7 @@ async function open(view, words) {
 const close = (view) => view.locator('#conversation [aria-label="Close the conversation"]:visible, #conversation [aria-label="Back to the list"]:visible').click();
 
 async function choose(view, words) {
+  await seek(view, words);
   await row(view, words).first().locator("input").click();
   await view.locator(".picked-bar").waitFor();
 }
