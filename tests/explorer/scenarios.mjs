@@ -958,6 +958,12 @@ const overhanging = (view) => view.evaluate(() => {
     .map((one) => `${one.tagName} ${one.id || one.className} ${one.textContent.slice(0, 30)}`);
 });
 
+/** Parts of the open menu that do not stand under the part before them. */
+const besideAnother = (view) => view.evaluate(() => [...document.querySelectorAll(".menu > *")].flatMap((part, at, parts) => {
+  const before = parts[at - 1]?.getBoundingClientRect();
+  return before && part.getBoundingClientRect().top < before.bottom - 1 ? [part.textContent] : [];
+}));
+
 export async function fitsEveryWidth(browser) {
   const client = await connect();
   // The last three are a small frame, and a window at 200 and 400 % zoom.
@@ -970,6 +976,13 @@ export async function fitsEveryWidth(browser) {
     const first = await boxOf(rows(view).first());
     assert.ok(first.y + first.height <= height, `a row is seen ${where}`);
     assert.deepEqual(await overhanging(view), [], `list ${where}`);
+    for (const button of await view.locator(".drop > button:visible").all()) {
+      await button.click();
+      assert.deepEqual(await besideAnother(view), [], `menu ${where}`);
+      assert.deepEqual(await overhanging(view), [], `menu ${where}`);
+      await it.page.keyboard.press("Escape");
+      await view.locator(".menu").waitFor({ state: "detached" });
+    }
     await open(view, "Notes of the stand-up");
     assert.equal(await rows(view).first().isVisible(), width >= 960, "beside the list, or in its place");
     assert.deepEqual(await overhanging(view), [], `conversation ${where}`);

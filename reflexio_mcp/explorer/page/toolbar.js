@@ -50,7 +50,7 @@ export function TopBand() {
       ${learns && html`<${Tab} name="learned" long="What was learned" short="Learned" count=${memory.state === "ready" ? number([...memory.list.values()].filter(inUse).length) : ""} />`}
       <${Tab} name="review" long="To review" short="Review" warn=${true} count=${looked.complete && open ? number(open) : ""} />
     </nav>
-    <div class="end">
+    <div class="side">
       ${can("restore_requests") && html`<${Button} class="quiet past" onClick=${showPast}>Recently deleted<//>`}
       <${Scope} />
       <${IconButton} icon="again" class="spare" label="Look again" onClick=${refresh} />

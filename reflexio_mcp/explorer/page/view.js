@@ -95,7 +95,8 @@ export function Menu({ name, label, title, class: more = "", chip = "chip", end 
 class Panel extends View {
   componentDidMount() {
     const base = /** @type {HTMLElement} */ (this.element);
-    /** @type {HTMLElement | null} */ (base.querySelector("[aria-checked=true], button, input, [tabindex]"))?.focus();
+    const reachable = this.inSight("button, input, [tabindex]");
+    (reachable.find((each) => each.getAttribute("aria-checked") === "true") ?? reachable[0])?.focus();
     this.away = (/** @type {Event} */ event) => {
       if (!base.parentElement?.contains(/** @type {Node} */ (event.target))) update({ menu: "" });
     };
@@ -107,10 +108,14 @@ class Panel extends View {
     if (this.away) document.removeEventListener("pointerdown", this.away);
   }
 
+  /** What the style does not hide at this width. @param {string} selector @returns {HTMLElement[]} */
+  inSight(selector) {
+    return /** @type {HTMLElement[]} */ ([...this.element?.querySelectorAll(selector) ?? []]).filter((each) => each.checkVisibility());
+  }
+
   /** @param {KeyboardEvent} event */
   key(event) {
-    const base = /** @type {HTMLElement} */ (this.element);
-    const items = /** @type {HTMLElement[]} */ ([...base.querySelectorAll(".mi")]);
+    const items = this.inSight(".mi");
     const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     if (event.key === "Escape") {
       update({ menu: "" });
