@@ -68,9 +68,6 @@ SCREEN_SESSIONS: Final = 20
 REQUEST_CHARS: Final = 128_000
 """Maximum length of one request as JSON in one answer."""
 
-LEARNINGS_NAMED: Final = 50
-"""Maximum number of learnings that a plan names."""
-
 LEARNING_CHARS: Final = 300
 
 _UNLIMITED: Final = 10**9
@@ -301,9 +298,8 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
-        `learnings`, the number of learnings that go with the requests; `current`, how many linked learnings are in
-        use; `learned`, a list of the first of those, which go first;
-        `status`, why it is not carried out yet.
+        `learnings`, the number of learnings that go with the requests; `learned`, every linked learning in use, those
+        that go first; `status`, why it is not carried out yet.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
@@ -318,15 +314,14 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
         "status": weighed.status if isinstance(weighed, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
         "learnings": len(learned.going),
-        "current": len(_current(learned)),
-        "learned": await anyio.to_thread.run_sync(_first_current, scope, learned),
+        "learned": await anyio.to_thread.run_sync(_current, scope, learned),
         "type": number_to_type(app.settings, planned),
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=view)
 
 
-def _first_current(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
-    """Return the first learnings in use: the case, the requests that stay and quote it, what comes back."""
+def _current(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
+    """Return the learnings in use: the case, the requests that stay and quote it, what comes back."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     def shown(learning: Learning) -> str:
@@ -348,9 +343,5 @@ def _first_current(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
             ],
         }
 
-    current = sorted(_current(learned), key=lambda linked: not linked.goes)
-    return [row(linked) for linked in current[:LEARNINGS_NAMED]]
-
-
-def _current(learned: Learned) -> list[LinkedLearning]:
-    return [linked for linked in learned.linked.values() if linked.learning.state == "current"]
+    current = [linked for linked in learned.linked.values() if linked.learning.state == "current"]
+    return [row(linked) for linked in sorted(current, key=lambda linked: not linked.goes)]

@@ -196,7 +196,7 @@ function stocked(count) {
   const deletions = new Map();
   const answer = (name, given) => {
     if (name === "explorer_data" && given.view === "plan")
-      return { plan: { plan: { selected: { requests: given.request_ids.length, interactions: 2 * given.request_ids.length }, confirm: "C" }, learned: [], learnings: 0, current: 0, status: "planned" } };
+      return { plan: { plan: { selected: { requests: given.request_ids.length, interactions: 2 * given.request_ids.length }, confirm: "C" }, learned: [], learnings: 0, status: "planned" } };
     if (name === "explorer_data" && given.view === "rows") return { sessions: listed(given.request_ids ?? [...stored]) };
     if (name === "explorer_data") return { findings: {} };
     if (name === "delete_requests" && !given.confirm) return { plan: { selected: { requests: given.request_ids.length }, confirm: "C" } };
@@ -232,7 +232,7 @@ test("an older learned thing that nobody wants back is named in the deletion, an
   const learned = [{ learning_id: "profile:2", user_id: "ann", content: "Loves peanuts", case: "replace", back: [{ learning_id: "profile:1", content: "Rather no peanuts" }] }];
   const calls = answering((name, given) => {
     const said = answer(name, given);
-    if (given.view === "plan") Object.assign(said.plan, { learned, learnings: 1, current: 1 });
+    if (given.view === "plan") Object.assign(said.plan, { learned, learnings: 1 });
     if (name === "delete_requests" && !given.confirm) said.plan.selected.learnings = 1 + (given.learning_ids?.length ?? 0);
     return said;
   });

@@ -1329,11 +1329,11 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   // The embedded store learns nothing: what a server that learns says is put in.
   const intercept = async ({ name, arguments: asked }, forward) => {
     if (asked.shared) return answer({ shared_rules: rules });
-    if (name === "list_learnings") return answer({ learnings: asked.user_id === "maria.keller" ? learned : [] });
+    if (name === "list_learnings") return answer({ learnings: learned.filter((one) => one.user_id === asked.user_id) });
     const ours = ["delete_learnings", "correct_learning"].includes(name) || asked.deletion === 98;
     if (ours) given.push([name, asked]);
     if (name === "delete_learnings") {
-      const made = asked.erase ? { ...receipt, way_back: { state: "erased" } } : receipt;
+      const made = { ...receipt, deleted: { learnings: asked.learning_ids.length }, ...(asked.erase ? { way_back: { state: "erased" } } : {}) };
       return answer(asked.confirm ? { status: "complete", receipt: made } : { status: "planned", plan });
     }
     if (name === "correct_learning" && asked.confirm) {
@@ -1345,7 +1345,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
     if (asked.deletion === 98) return answer(asked.confirm ? { restored: { learnings: 1 } } : { planned: { learnings: 1 }, confirm: "C2" });
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
-    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learnings: 1, current: 2, learned: learned.map((one) => ({ ...one, kept: [] })) });
+    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learnings: 1, learned: learned.map((one) => ({ ...one, kept: [] })) });
     return result;
   };
   const it = await opened(browser, { intercept });
@@ -1444,6 +1444,48 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   assert.ok(await view.locator("#sheet .final").isDisabled());
   await view.locator(".fate", { hasText: "Key" }).locator("label", { hasText: "Kept" }).click();
   await view.locator("#sheet .final:enabled", { hasText: /^Delete 2 messages for good$/ }).waitFor();
+  assert.deepEqual(await axe(view), []);
+  await button(view, "Cancel").click();
+  await close(view);
+  assert.deepEqual(it.problems, []);
+  given.length = 0;
+
+  // Several at once, with what one of them replaced; two people's need their number.
+  learned[0].replaced = [{ learning_id: "profile:0", content: "Watches the import job." }];
+  learned.push({ learning_id: "profile:9", content: "Repairs the deploy.", state: "current", user_id: "jonas", evidence: [{ request_id: "req-secret-1", interaction_id: 1, quote: "The deploy fails" }] });
+  await view.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await part(view, "learned").click();
+  await view.locator(".fact", { hasText: "Repairs the deploy." }).locator(".title").focus();
+  await it.page.keyboard.press("Space");
+  await view.locator("#selected", { hasText: /^1 learned thing selected $/ }).waitFor();
+  await view.locator(".chip", { hasText: "How to help" }).waitFor({ state: "detached" });
+  await view.locator(".picked-bar button", { hasText: "Select all 3" }).click();
+  await view.locator("#selected", { hasText: "3 learned things selected about 2 people" }).waitFor();
+  await view.locator(".fact", { hasText: "Key" }).locator("input").click();
+  await view.locator("#selected", { hasText: "2 learned things selected" }).waitFor();
+  assert.deepEqual(await axe(view), []);
+  await view.locator(".picked-bar button", { hasText: "Forget" }).click();
+  await view.locator("#sheet-title", { hasText: "Forget 2 learned things" }).waitFor();
+  await view.locator(".again", { hasText: "It replaced “Watches the import job.”" }).locator("label", { hasText: "Forget both" }).click();
+  await view.locator("#sheet-title", { hasText: "Forget 3 learned things" }).waitFor();
+  assert.deepEqual(await axe(view), []);
+  assert.ok(await view.locator("#sheet .final").isDisabled());
+  await typeNumber(view);
+  await view.locator("#sheet .final:enabled", { hasText: /^Forget 3 learned things$/ }).click();
+  await toast(view, "3 learned things forgotten, checked by reading again.").waitFor();
+  const [hers, his] = [{ learning_ids: ["profile:1", "profile:0"], user_id: "maria.keller" }, { learning_ids: ["profile:9"], user_id: "jonas" }];
+  assert.deepEqual(given.splice(0).map(([, asked]) => asked), [his, { ...his, confirm: "C1" }, hers, { ...hers, confirm: "C1" }]);
+
+  // In a deletion each learned thing stands under its conversation, and what is not affected stands apart.
+  await part(view, "conversations").click();
+  const headings = () => view.locator(".fates").evaluateAll((groups) => groups.map((group) => [group.querySelector("h4")?.textContent, group.querySelectorAll(".fate").length]));
+  await choose(view, "Notes of the stand-up");
+  await askToDelete(view);
+  assert.deepEqual(await headings(), [[undefined, 2], ["Not affected", 1]]);
+  await button(view, "Cancel").click();
+  await choose(view, "The deploy fails");
+  await askToDelete(view);
+  assert.deepEqual(await headings(), [["Notes of the stand-up: the import job is late again.", 2], ["The deploy fails. We use aws_access_key_id = aws key What is wrong …", 1]]);
   assert.deepEqual(await axe(view), []);
   await it.done();
 }
@@ -1867,7 +1909,7 @@ export async function pictures(browser) {
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
     const planned = result.structuredContent?.plan;
-    if (planned) Object.assign(planned, { learnings: 2, current: 3, learned: learned.map((one) => ({ ...one, kept: [] })) });
+    if (planned) Object.assign(planned, { learnings: 2, learned: learned.map((one) => ({ ...one, kept: [] })) });
     return result;
   };
   const draw = async (name, width, theme, doing) => {

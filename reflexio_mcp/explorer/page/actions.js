@@ -250,6 +250,16 @@ export function changeLearned(part) {
   if (opens) remember();
 }
 
+/** Select learnings, or deselect them. @param {Learning[]} learnings @param {boolean} on */
+export function pickLearned(learnings, on) {
+  const picked = new Set(state.learned.picked);
+  for (const { id } of learnings) {
+    if (on) picked.add(id);
+    else picked.delete(id);
+  }
+  changeLearned({ picked });
+}
+
 /** Open one learned thing in its own part. @param {Learning} one */
 export function openLearned(one) {
   partChosen = true;
@@ -349,6 +359,12 @@ export function chosenIn({ plan, erase, chosen }) {
   return { erase, learned, older: goingToo(learned, chosen) };
 }
 
+/** What a sheet about learnings forgets: these, and what they replaced if that is chosen. @param {any} sheet @returns {{id: string, user: string}[]} */
+export function forgottenIn({ learnings, chosen }) {
+  const replacing = learnings.map((/** @type {Learning} */ one) => ({ user: one.user, older: one.replaced }));
+  return [...learnings.map((/** @type {Learning} */ { id, user }) => ({ id, user })), ...goingToo(replacing, chosen)];
+}
+
 /** Do what the open sheet asks. */
 export function carryOut() {
   const { sheet } = state;
@@ -361,7 +377,7 @@ export function carryOut() {
       void deleteMessage(sheet.row, sheet.interaction.id, sheet.erase);
       return;
     case "forget":
-      void forget(sheet.learning, sheet.erase);
+      void forget(forgottenIn(sheet), sheet.erase);
       return;
     case "correct":
       void correct(sheet.learning, sheet.text);
@@ -373,9 +389,9 @@ export function askMessage(row, interaction, secret) {
   openSheet({ kind: "message", row, interaction, erase: secret });
 }
 
-/** @param {Learning} learning */
-export function askForget(learning) {
-  openSheet({ kind: "forget", learning, erase: false });
+/** @param {Learning[]} learnings */
+export function askForget(learnings) {
+  openSheet({ kind: "forget", learnings, erase: false, chosen: new Map(), typed: "" });
 }
 
 /** @param {Learning} learning */

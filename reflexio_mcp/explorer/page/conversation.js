@@ -98,7 +98,6 @@ function Top({ rows }) {
   const [first, last] = [rows[0], rows.at(-1)];
   const users = [...new Set(rows.map((row) => row.user))];
   const sources = [...new Set(rows.map((row) => row.source).filter(Boolean))];
-  const title = rows.find((row) => row.words)?.words ?? "Conversation";
   const ended = rows.find((row) => row.ended)?.ended;
   const hits = hitsHere();
   const at = matched.sessions.findIndex((one) => one.id === opened?.session);
@@ -108,7 +107,7 @@ function Top({ rows }) {
     ? `${clock.day(first.at)} ${clock.time.format(first.at)} to ${clock.time.format(last.at)}` : `${clock.moment(first.at)} to ${clock.moment(last.at)}`;
   return html`<header class="top"><div class="line">
     <${IconButton} icon="back" class="narrow-back" label="Back to the list" onClick=${closeConversation} />
-    <h2 class="big" dir="auto"><${Text} text=${title} /></h2>
+    <h2 class="big" dir="auto"><${Text} text=${index.titleOf(opened?.session ?? "")} /></h2>
     <div class="acts">
       ${hits.length > 0 && index.found && html`<span class="hits" role="status">Hit ${number(Math.max(1, hits.indexOf(opened?.hit ?? "") + 1))} of ${number(hits.length)}
         <${IconButton} icon="up" class="little" label="Hit before" onClick=${() => toHit(-1)} /><${IconButton} icon="down" class="little" label="Next hit" onClick=${() => toHit(1)} /></span>`}
@@ -190,7 +189,7 @@ function Note({ learning: one }) {
   return html`<section class="note" aria-label=${`Learned: ${one.text}`}>
     <p class="label"><span class="narrow">Learned: </span>${kindWords(one.kind, shortened(one.user))}${one.since ? `, since ${clock.day(one.since)}` : ""}</p>
     <button type="button" class="text plain" dir="auto" onClick=${() => openLearned(one)}><${LearnedText} learning=${one} /></button>
-    ${one.replaced.map((text) => html`<p class="label" key=${text}>Replaced “<bdi>${text}</bdi>”</p>`)}
+    ${one.replaced.map(({ id, text }) => html`<p class="label" key=${id}>Replaced “<bdi>${text}</bdi>”</p>`)}
     ${near && html`<p class="label">Said in nearly these words: “<bdi>${near.words}</bdi>”</p>`}
     ${elsewhere > 0 && html`<p class="label">Also said in ${counted(elsewhere, "other conversation")}</p>`}
     <${LearnedActions} learning=${one} little=${true} />
@@ -202,14 +201,18 @@ export function LearnedText({ learning: one }) {
   return one.text ? html`<${Text} text=${one.text} />` : one.hidden ? `${counted(one.hidden, "character")}, hidden` : one.id;
 }
 
+/** Whether a person can have it forgotten here: shared rules are the operator's. @param {Learning} one */
+export function canForget(one) {
+  return can("delete_learnings") && one.kind !== "rule";
+}
+
 /** @param {{learning: Learning, little?: boolean}} given */
 export function LearnedActions({ learning: one, little = false }) {
   // A correction would lose hidden or cut text.
   const whole = inUse(one) && one.text && !/\[redacted|…$/.test(one.text);
   const kind = little ? "little" : "";
-  const forgets = can("delete_learnings") && one.kind !== "rule";
   return html`<div class="do">${whole && can("correct_learning") && one.kind !== "rule" && html`<${Button} class=${kind} label=${`Correct “${one.text}”`} onClick=${() => askCorrect(one)}>Correct…<//>`}
-    ${forgets && html`<${Button} class=${kind} label=${`Forget “${one.text}”`} onClick=${() => askForget(one)}>Forget…<//>`}</div>`;
+    ${canForget(one) && html`<${Button} class=${kind} label=${`Forget “${one.text}”`} onClick=${() => askForget([one])}>Forget…<//>`}</div>`;
 }
 
 /** What may have been learned from this conversation, and what is not known. @param {{learned: Learning[], none: boolean}} given */

@@ -1,7 +1,8 @@
-/** What the views need to know of what was read: findings to judge one at a time, and which conversation taught what. */
+/** What the views need to know of what was read: findings to judge one at a time, and which conversation taught what, and what of it is listed. */
 
-import { originsOf } from "./memory.js";
+import { chosenLearnings, originsOf } from "./memory.js";
 import { SECRETS, TO_REVIEW } from "./names.js";
+import { searchedWords } from "./passages.js";
 import { state } from "./state.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -59,4 +60,10 @@ export function originsHere() {
     made = { list, matched, origins: originsOf(list.values(), (request) => index.rows.get(request)?.session) };
   }
   return made.origins;
+}
+
+/** The learnings that the list shows. */
+export function learningsHere() {
+  const { learned: { kind, words, replaced }, memory, filter } = state;
+  return chosenLearnings(memory.list.values(), { kind, words: searchedWords(words), user: filter.user, replaced });
 }

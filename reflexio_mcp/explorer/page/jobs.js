@@ -20,7 +20,7 @@ import { finished, gaveNoAnswer, plain, refusedBecause, stepWords, told, wordsFo
  */
 /** @typedef {{rows: Row[], confirm: string, requests: number, unread: boolean}} DeletionPart `unread`: which of the rows are left is not known */
 /**
- * @typedef {{parts: DeletionPart[], requests: number, messages: number, notFound: number, fates: Fate[], moreLearned: number, goingWith: number, facts: Fact[],
+ * @typedef {{parts: DeletionPart[], requests: number, messages: number, notFound: number, fates: Fate[], goingWith: number, facts: Fact[],
  *   back: string, status: string}} DeletionPlan `goingWith` counts the learnings that go with their words, also those not in use; `back` is the state of the way back; `status` why nothing can be deleted
  */
 
@@ -72,7 +72,7 @@ export function keptUntil(erase) {
 export async function planDeletion(rows, erase, onprogress) {
   /** @type {DeletionPlan} */
   const whole = {
-    parts: [], requests: 0, messages: 0, notFound: 0, fates: [], moreLearned: 0, goingWith: 0, facts: [], back: "", status: "",
+    parts: [], requests: 0, messages: 0, notFound: 0, fates: [], goingWith: 0, facts: [], back: "", status: "",
   };
   const ids = new Set(rows.map((row) => row.id));
   /** @type {Map<string, Fate>} */
@@ -87,7 +87,6 @@ export async function planDeletion(rows, erase, onprogress) {
     whole.messages += plan.selected.interactions ?? 0;
     whole.notFound += plan.not_found_count ?? 0;
     for (const one of found.learned) fates.set(one.learning_id, fateOf(one, state.memory.list.get(one.learning_id), (id) => ids.has(id)));
-    whole.moreLearned += Math.max(0, found.current - found.learned.length);
     whole.goingWith += found.learnings;
     whole.facts.push(...(plan.facts ?? []));
     whole.back = plan.way_back?.state ?? whole.back;
@@ -105,7 +104,7 @@ export function going(fates, chosen) {
   return fates.filter((fate) => chosen.get(fate.id) ?? goesByItself(fate));
 }
 
-/** The older learnings that would be used again and that nobody wants back. @param {Fate[]} learned what goes @param {Map<string, boolean>} chosen */
+/** The older learnings that would be used again and that nobody wants back. @param {{user: string, older: import("./memory.js").Older[]}[]} learned what goes @param {Map<string, boolean>} chosen */
 export function goingToo(learned, chosen) {
   return learned.flatMap(({ user, older }) => older.filter(({ id }) => chosen.get(id)).map(({ id }) => ({ id, user })));
 }
@@ -245,14 +244,21 @@ async function deletePart(part, { erase, together }, onprogress) {
   return result;
 }
 
-/** Forget learnings, one call for each person. @param {{id: string, user: string}[]} learned @param {boolean} erase */
+/** The calls that forget learnings, one for each person. @param {{id: string, user: string}[]} learned @param {boolean} erase */
+function callsToForget(learned, erase) {
+  return [...new Set(learned.map((one) => one.user))].map((user) => {
+    const learning_ids = learned.filter((one) => one.user === user).map((one) => one.id);
+    return { count: learning_ids.length, call: () => agreed("delete_learnings", { learning_ids, ...ofUser(user), ...(erase ? { erase } : {}) }) };
+  });
+}
+
+/** Forget learnings whose messages were deleted just now. @param {{id: string, user: string}[]} learned @param {boolean} erase */
 async function forgetAll(learned, erase) {
   const receipts = [];
-  for (const user of new Set(learned.map((one) => one.user))) {
-    const learning_ids = learned.filter((one) => one.user === user).map((one) => one.id);
-    const failed = (/** @type {string} */ why) => ({ deleted: {}, not_deleted: [{ why, count: learning_ids.length }] });
+  for (const { count, call } of callsToForget(learned, erase)) {
+    const failed = (/** @type {string} */ why) => ({ deleted: {}, not_deleted: [{ why, count }] });
     try {
-      const result = await agreed("delete_learnings", { learning_ids, ...ofUser(user), ...(erase ? { erase } : {}) });
+      const result = await call();
       receipts.push(result.structuredContent?.receipt ?? failed("still_present"));
     } catch {
       receipts.push(failed("unknown"));
@@ -275,56 +281,73 @@ async function takeOut(rows, receipt) {
 /** Delete one message. @param {Row} row @param {number} interaction @param {boolean} erase */
 export async function deleteMessage(row, interaction, erase) {
   const given = { request_id: row.id, interaction_ids: [interaction], ...(erase ? { erase } : {}) };
-  await actOnOne({ title: "Deleting 1 message", back: row.session, rows: [row] }, () => agreed("delete_request", given), async (receipt) => {
-    if (!receipt.deleted?.interactions) return "";
-    await readRows([row.id]);
-    await readAnew(row.id);
-    void readLearnings();
-    host.tell("In the explorer, the person deleted 1 message.");
-    return "1 message deleted, checked by reading again.";
-  }, erase);
+  await act({
+    job: { title: "Deleting 1 message", back: row.session, rows: [row] }, calls: [() => agreed("delete_request", given)], erase,
+    done: (receipts) => receipts.some((one) => one.deleted?.interactions) ? ["1 message deleted", "deleted 1 message"] : null,
+    readAgain: async () => {
+      await readRows([row.id]);
+      await readAnew(row.id);
+      void readLearnings();
+    },
+  });
 }
 
-/** Forget one learning. @param {Learning} one @param {boolean} erase */
-export async function forget(one, erase) {
-  const given = { learning_ids: [one.id], ...ofUser(one.user), ...(erase ? { erase } : {}) };
-  await actOnOne({ title: "Forgetting 1 learned thing" }, () => agreed("delete_learnings", given), async (receipt) => {
-    const count = receipt.deleted?.learnings ?? 0;
-    if (!count) return "";
-    await readLearnings();
-    host.tell(`In the explorer, the person had ${counted(count, "learned thing")} forgotten.`);
-    return `${counted(count, "learned thing")} forgotten, checked by reading again.`;
-  }, erase);
+/** Forget learnings. @param {{id: string, user: string}[]} learned @param {boolean} erase */
+export async function forget(learned, erase) {
+  await act({
+    job: { title: `Forgetting ${goingWords(0, learned.length)}` }, calls: callsToForget(learned, erase).map(({ call }) => call), erase,
+    done: (receipts) => {
+      const count = receipts.reduce((sum, one) => sum + (one.deleted?.learnings ?? 0), 0);
+      return count ? [`${goingWords(0, count)} forgotten`, `had ${goingWords(0, count)} forgotten`] : null;
+    },
+    readAgain: () => readLearnings(),
+  });
 }
 
 /** Store a new text of a learning. @param {Learning} one @param {string} content */
 export async function correct(one, content) {
   const given = { learning_id: one.id, content, ...ofUser(one.user) };
-  await actOnOne({ title: "Correcting 1 learned thing" }, () => agreed("correct_learning", given), async (receipt) => {
-    if (!receipt.corrected) return "";
-    await readLearnings();
-    host.tell("In the explorer, the person corrected 1 learned thing.");
-    return "1 learned thing corrected, checked by reading again.";
-  }, false);
+  await act({
+    job: { title: "Correcting 1 learned thing" }, calls: [() => agreed("correct_learning", given)], erase: false,
+    done: ([receipt]) => receipt?.corrected ? ["1 learned thing corrected", "corrected 1 learned thing"] : null,
+    readAgain: () => readLearnings(),
+  });
 }
 
 /**
- * Act on one thing and tell what came of it.
- * @param {Partial<Job> & {title: string}} given @param {() => Promise<import("./host.js").ToolResult>} act
- * @param {(receipt: any) => Promise<string>} acted reads again; returns what was done, or nothing @param {boolean} erase
+ * @typedef {{job: Partial<Job> & {title: string}, calls: (() => Promise<import("./host.js").ToolResult>)[],
+ *   done: (receipts: any[]) => [string, string] | null, readAgain: () => Promise<void>, erase: boolean}} Act
+ *   `done` says what was done, in words for the notice and for the assistant; `null` if nothing was
  */
-async function actOnOne(given, act, acted, erase) {
+
+/** Make some calls and tell what came of them. @param {Act} act */
+async function act({ job: given, calls, done, readAgain, erase }) {
   const job = showJob(jobOf(given));
+  /** @type {any[]} */
+  const receipts = [];
+  let [problem, refused] = ["", ""];
   try {
-    const result = await act();
-    const { receipt = {}, plan } = result.structuredContent ?? {};
-    if (result.isError) throw new Failure(result);
-    if (receipt.way_back?.until) job.numbers.push(receipt.number);
-    const done = await acted(receipt);
-    const nothing = cutOff(receipt) ? "It is not certain whether it was done." : plan && !receipt.number ? `Nothing was changed. ${refusedBecause(result.structuredContent.status)}` : "Nothing was changed.";
-    show(job, { phase: done ? "done" : "failed", title: done || nothing, notes: notesOn([receipt], erase), facts: receipt.facts ?? [] });
+    for (const call of calls) {
+      const result = await call();
+      if (result.isError) throw new Failure(result);
+      const { receipt, plan, status } = result.structuredContent ?? {};
+      if (receipt) receipts.push(receipt);
+      else if (plan) refused = refusedBecause(status);
+      if (receipt?.way_back?.until) job.numbers.push(receipt.number);
+    }
   } catch (error) {
-    show(job, { phase: "failed", title: "It failed.", notes: [sentenceOf(messageOf(error))] });
+    problem = sentenceOf(messageOf(error));
+  }
+  const words = done(receipts);
+  const notes = [problem, receipts.length ? refused : "", ...notesOn(receipts, erase)].filter(Boolean);
+  const facts = receipts.flatMap((one) => one.facts ?? []);
+  if (words) {
+    await readAgain().catch((error) => update({ problem: messageOf(error) }));
+    show(job, { phase: problem ? "half" : "done", title: `${words[0]}, checked by reading again.`, notes, facts });
+    host.tell(`In the explorer, the person ${words[1]}.`);
+  } else {
+    const nothing = receipts.some(cutOff) ? "It is not certain whether it was done." : `Nothing was changed. ${refused}`.trim();
+    show(job, { phase: "failed", title: problem && !receipts.length ? "It failed." : nothing, notes, facts });
   }
 }
 

@@ -1,14 +1,15 @@
 /** What was learned: a list by person, and beside it one learned thing with the words that taught it and how it changed. */
 
-import { changeLearned, openConversation } from "./actions.js";
-import { LearnedActions, LearnedText } from "./conversation.js";
+import { askForget, changeLearned, openConversation, pickLearned } from "./actions.js";
+import { canForget, LearnedActions, LearnedText } from "./conversation.js";
+import { learningsHere } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
-import { byPerson, chosenLearnings, inUse } from "./memory.js";
+import { byPerson, inUse } from "./memory.js";
 import { KIND_NAMES, kindWords } from "./names.js";
 import { searchedWords } from "./passages.js";
 import { readLearnings, usersByRecency } from "./reading.js";
-import { state } from "./state.js";
-import { Button, CopiedId, goesByArrows, html, Icon, IconButton, Text, View } from "./view.js";
+import { can, state } from "./state.js";
+import { Button, CopiedId, goesByArrows, html, Icon, IconButton, PickedBar, Text, View } from "./view.js";
 
 /** @typedef {import("./memory.js").Learning} Learning */
 
@@ -24,12 +25,12 @@ export class Learned extends View {
   }
 
   render() {
-    const { learned, memory, filter } = state;
+    const { learned, memory } = state;
     const words = searchedWords(learned.words);
-    const chosen = chosenLearnings(memory.list.values(), { kind: learned.kind, words, user: filter.user, replaced: learned.replaced });
+    const chosen = learningsHere();
     const open = memory.list.get(learned.open);
     return html`<main class=${`main split learned ${open ? "open" : ""}`}>
-      <nav class="list" aria-label="What was learned" onKeyDown=${goesByArrows}>
+      <nav class=${`list ${can("delete_learnings") ? "boxed" : ""}`} aria-label="What was learned" onKeyDown=${goesByArrows}>
         ${byPerson(chosen).map(([user, all]) => html`<section key=${user}>
           <h2 class="group"><b>${user ? html`About <bdi>${shortened(user, 40)}</bdi>` : "For everyone"}</b><span>${number(all.length)}</span></h2>
           ${(this.state.more.has(user) ? all : all.slice(0, AT_FIRST)).map((one) => html`<${Fact} key=${one.id} learning=${one} open=${open?.id === one.id} words=${words} />`)}
@@ -60,12 +61,30 @@ function Rest({ none }) {
 function Fact({ learning: one, open, words }) {
   const quote = one.evidence[0]?.words || one.unfound[0] || "";
   const places = one.evidence.length;
-  return html`<div class=${`fact ${open ? "on" : ""} ${inUse(one) ? "" : "gone"}`}>
+  const picked = state.learned.picked.has(one.id);
+  return html`<div class=${`fact ${open ? "on" : ""} ${picked ? "picked" : ""} ${inUse(one) ? "" : "gone"}`}>
+    ${canForget(one) && html`<input type="checkbox" tabindex="-1" aria-label=${`Select “${one.text}”`} checked=${picked} onChange=${() => pickLearned([one], !picked)} />`}
     <button type="button" class="title" dir="auto" aria-current=${open ? "true" : undefined} onClick=${() => changeLearned({ open: one.id })}>${one.text ? html`<${Text} text=${one.text} words=${words} />` : html`<${LearnedText} learning=${one} />`}</button>
     <span class="since">${inUse(one) ? one.since > 0 && `since ${state.clock.day(one.since)}` : one.at > 0 && `until ${state.clock.day(one.at)}`}</span>
-    <span class="q clip">${quote ? html`“<bdi><${Text} text=${quote} words=${words} /></bdi>”` : one.kind === "rule" ? "" : "The words that taught it are not on record"}${places > 1 && ` and ${places - 1} more`}${one.replaced.length > 0 && html` · Replaced “<bdi>${one.replaced[0]}</bdi>”`}</span>
+    <span class="q clip">${quote ? html`“<bdi><${Text} text=${quote} words=${words} /></bdi>”` : one.kind === "rule" ? "" : "The words that taught it are not on record"}${places > 1 && ` and ${places - 1} more`}${one.replaced.length > 0 && html` · Replaced “<bdi>${one.replaced[0].text}</bdi>”`}</span>
     <span class="kind">${inUse(one) ? KIND_NAMES[one.kind] : "Replaced"}</span>
   </div>`;
+}
+
+/** What can be done with the selected learnings. */
+export function LearnedSelection() {
+  const { learned, memory, part } = state;
+  const picked = [...learned.picked].flatMap((id) => memory.list.get(id) ?? []);
+  if (!picked.length || part !== "learned") return null;
+  const listed = learningsHere().filter(canForget);
+  const unseen = picked.filter((one) => !listed.includes(one)).length;
+  const people = new Set(picked.map((one) => one.user)).size;
+  const words = [people > 1 && `about ${counted(people, "person")}`, unseen > 0 && `${number(unseen)} of them not shown`].filter(Boolean).join(", ");
+  return html`<${PickedBar} said=${html`${counted(picked.length, "learned thing")} selected <span class="soft">${words}</span>`}>
+    ${picked.length - unseen < listed.length && html`<${Button} class="quiet" onClick=${() => pickLearned(listed, true)}>Select all ${number(listed.length)}<//>`}
+    <${Button} class="quiet" onClick=${() => changeLearned({ picked: new Set() })}>Deselect<//>
+    <${Button} onClick=${() => askForget(picked)}>Forget…<//>
+  <//>`;
 }
 
 /** Whose playbooks a shared rule was made from. @param {{learning: Learning}} given */
@@ -104,7 +123,7 @@ function One({ learning: one }) {
       <ul class="goes">${[...sessions].slice(0, 10).map(([session, row]) => html`<li key=${session}><${Button} class="little quiet flush" onClick=${() => openConversation(session, { request: row.id, words: " " })}><bdi class="clip"><${Text} text=${row.words || "Conversation"} /></bdi><${Icon} name="right" /><//><span class="soft">${clock.day(row.at)}</span></li>`)}</ul>`}
     ${one.gone > 0 && html`<p class="soft">${counted(one.gone, "message")} that it was learned from ${one.gone === 1 ? "is" : "are"} not stored any more.</p>`}
     ${one.replaced.length > 0 && html`<h3 class="label">How it changed</h3><ol class="chain"><li><p dir="auto">${one.text}</p><p class="label">used now</p></li>
-      ${one.replaced.map((text) => html`<li class="old" key=${text}><p class="soft" dir="auto"><${Text} text=${text} /></p><p class="label">not used any more</p></li>`)}</ol>`}
+      ${one.replaced.map(({ id, text }) => html`<li class="old" key=${id}><p class="soft" dir="auto"><${Text} text=${text} /></p><p class="label">not used any more</p></li>`)}</ol>`}
     <details class="support"><summary><${Icon} name="right" />Details for support</summary><dl class="facts">
       <dt>Id</dt><${CopiedId} id=${one.id} what="the id" />
       <dt>State</dt><dd><bdi>${one.state}</bdi></dd>

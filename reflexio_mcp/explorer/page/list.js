@@ -8,7 +8,7 @@ import { searchedWords } from "./passages.js";
 import { readAll, readFurther } from "./reading.js";
 import { messagesIn } from "./rows.js";
 import { can, state, update } from "./state.js";
-import { Button, Choice, html, Icon, Menu, Text, View } from "./view.js";
+import { Button, Choice, html, Icon, Menu, PickedBar, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Session} Session */
@@ -287,14 +287,13 @@ export function Selection() {
   const people = [...new Set(rows.map((row) => row.user))];
   const cap = server?.delete_cap ?? 0;
   const left = matched.rows.length - (rows.length - unseen);
-  return html`<div class="picked-bar" role="region" aria-label="Selection">
-    <p id="selected" role="status">${counted(new Set(rows.map((row) => row.session)).size, "conversation")} selected <span class="soft">${[
+  return html`<${PickedBar} said=${html`${counted(new Set(rows.map((row) => row.session)).size, "conversation")} selected <span class="soft">${[
       counted(messagesIn(rows), "message"), people.length > 1 && `${people.length} people`, unseen > 0 && `${number(unseen)} of them not shown`,
       cap > 0 && rows.length > cap && `only ${number(cap)} an hour may be deleted`,
-    ].filter(Boolean).join(", ")}</span></p>
+    ].filter(Boolean).join(", ")}</span>`}>
     ${unseen > 0 && html`<${Button} class="quiet" onClick=${clearFilter}>Show them<//>`}
     ${left > 0 && html`<${Button} class="quiet spare" onClick=${() => select(matched.rows, true)}>Select all ${number(matched.sessions.length)}<//>`}
     <${Button} class="quiet" onClick=${clearSelection}>Deselect<//>
     ${can("delete_requests") && html`<${Button} class="delete" onClick=${() => askDeletion(rows)}>Delete…<//>`}
-  </div>`;
+  <//>`;
 }

@@ -4,7 +4,7 @@ import { changeLearned, closeConversation, lookQuietly, moveTo, openFinding, ope
 import { Conversation } from "./conversation.js";
 import { Clock } from "./format.js";
 import { host, messageOf } from "./host.js";
-import { Learned } from "./learned.js";
+import { Learned, LearnedSelection } from "./learned.js";
 import { Blank, List, Selection } from "./list.js";
 import { Review } from "./review.js";
 import { Sheet } from "./sheets.js";
@@ -43,7 +43,7 @@ class App extends Component {
         : empty ? html`<main class="main"><${Blank} /></main>`
           : html`<main class=${`main ${opened ? "split open" : ""}`}>${matched.sessions.length ? html`<${List} open=${Boolean(opened)} />` : html`<${Blank} />`}${opened && html`<${Conversation} />`}</main>`}
     </div>
-    <aside class="dock" aria-label="Notices"><${Toast} /><${Selection} /></aside>
+    <aside class="dock" aria-label="Notices"><${Toast} /><${Selection} /><${LearnedSelection} /></aside>
     <p class="spoken" role="status" aria-live="polite">${spoken}</p>
     ${sheet && html`<${Sheet} key="sheet" />`}`;
   }

@@ -6,11 +6,11 @@ import { asWritten } from "./passages.js";
 /** @typedef {{request: string, interaction: number, words: string, near: boolean}} Evidence words that taught something, and the message that says them, or nearly them */
 /**
  * @typedef {{id: string, kind: Kind, user: string, state: string, text: string, hidden: number, trigger: string, passages: string[],
- *   unfound: string[], since: number, at: number, window: string[], evidence: Evidence[], gone: number, replaced: string[], replacedBy: string,
+ *   unfound: string[], since: number, at: number, window: string[], evidence: Evidence[], gone: number, replaced: Older[], replacedBy: string,
  *   restsOn: {people: string[], more: number, known: boolean} | null, approved: boolean}} Learning
  *   `hidden` is the length of a text that is not shown; `passages` are the words that taught it, `unfound` those that are stored nowhere;
  *   `since` is when it was learned and `at` when it changed, 0 if that is not known; `window` are requests that it may come from; `gone`
- *   counts interactions that are not stored any more; `replaced` are the texts that it took the place of, `replacedBy` what took its place;
+ *   counts interactions that are not stored any more; `replaced` is what it took the place of, `replacedBy` what took its place;
  *   `restsOn` are the people whose playbooks a shared rule was made from, and `approved` says whether an operator wants it
  */
 
@@ -26,7 +26,7 @@ export function learningOf(one, user) {
     passages: [...new Set(evidence.map((/** @type {Evidence} */ each) => each.words).filter(Boolean))],
     unfound: (one.quotes_not_found ?? []).map(asWritten), since: one.known_since ? Date.parse(one.known_since) : at, at,
     window: (one.from_requests ?? []).map((/** @type {any} */ each) => each.request_id), evidence, gone: one.interactions_deleted ?? 0,
-    replaced: (one.replaced ?? []).map((/** @type {any} */ each) => asWritten(each.content ?? "")).filter(Boolean),
+    replaced: olderOf(one.replaced ?? []).filter(({ text }) => text),
     replacedBy: asWritten(one.replaced_by?.content ?? ""), restsOn: null, approved: false,
   };
 }
@@ -41,6 +41,11 @@ export function sharedRuleOf(one) {
 function kindOf(id) {
   if (id.startsWith("agent_playbook")) return "rule";
   return id.startsWith("profile") ? "fact" : "help";
+}
+
+/** @param {any[]} those as the server lists them @returns {Older[]} */
+function olderOf(those) {
+  return those.map((one) => ({ id: one.learning_id, text: asWritten(one.content ?? "") }));
 }
 
 /** Whether the assistant uses it. @param {Learning} one */
@@ -100,8 +105,9 @@ export function byPerson(learnings) {
 /**
  * @typedef {"only" | "replace" | "partly" | "window" | "unknown"} Case what a deletion means for a learning: its words are said only in what
  *   goes; the same, and it took the place of an older one; also said elsewhere; said elsewhere and only read at the same time; not on record
- * @typedef {{id: string, user: string, text: string, kind: Kind, case: Case, words: string, older: Older[], elsewhere: string[]}} Fate
- *   `older` can be used again; `elsewhere` are ids of requests that stay
+ * @typedef {{id: string, user: string, text: string, kind: Kind, case: Case, words: string, from: string, older: Older[], elsewhere: string[]}} Fate
+ *   `from` is the request of these words, or one that it may come from, if that is known; `older` can be used again; `elsewhere` are ids
+ *   of requests that stay
  */
 
 /** @typedef {{id: string, text: string}} Older an older learning, which another one took the place of */
@@ -120,8 +126,8 @@ export function fateOf(one, known, goes) {
   else if (evidence.length) is = here.length === 0 ? "window" : elsewhere.length ? "partly" : "only";
   return {
     id: one.learning_id, user: one.user_id ?? "", text: asWritten(one.content || known?.text || ""), kind: kindOf(one.learning_id), case: is,
-    words: here[0]?.words ?? "", elsewhere,
-    older: (one.back ?? []).map((/** @type {any} */ back) => ({ id: back.learning_id, text: asWritten(back.content) })),
+    words: here[0]?.words ?? "", from: here[0]?.request ?? known?.window.find(goes) ?? "", elsewhere,
+    older: olderOf(one.back ?? []),
   };
 }
 

@@ -91,6 +91,11 @@ export class Index {
     return (this.grouped.get(session) ?? []).sort(oldestFirst);
   }
 
+  /** The first words of a conversation. @param {string} session */
+  titleOf(session) {
+    return this.ofSession(session).find((row) => row.words)?.words ?? "Conversation";
+  }
+
   /** When the oldest request that was read was stored. */
   oldest() {
     let oldest = Infinity;

@@ -1,7 +1,7 @@
 /** Sheets: what is asked before anything changes, and what can still come back. */
 
 import {
-  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, chosenIn, closeSheet, undo, showExport,
+  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, chosenIn, closeSheet, forgottenIn, undo, showExport,
 } from "./actions.js";
 import { LearnedText } from "./conversation.js";
 import { hasSecret } from "./findings.js";
@@ -10,16 +10,17 @@ import { goesWithRequests, keptUntil } from "./jobs.js";
 import { described } from "./list.js";
 import { goesByItself, rulesRestingOn } from "./memory.js";
 import { goingWords, ruleWords } from "./names.js";
-import { messagesIn, oldestFirst } from "./rows.js";
+import { messagesIn } from "./rows.js";
 import { can, state } from "./state.js";
 import { Button, Facts, html, Icon, Problem, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./memory.js").Fate} Fate */
+/** @typedef {import("./memory.js").Learning} Learning */
 
 /** Conversations that are listed in a sheet. */
 const LISTED = 10;
-/** Messages above which their number is typed, and the same for several people's. */
+/** Messages or learned things above which their number is typed, and the same for several people's. */
 const TYPED_ABOVE = 25;
 
 /** @extends {View<{}>} The dialogue of the page. It is the browser's own: it keeps the focus inside, and gives it back. */
@@ -93,18 +94,10 @@ function Deletion({ sheet }) {
   const choice = chosenIn(sheet);
   const undecided = plan.fates.filter((/** @type {Fate} */ fate) => mustDecide(sheet, fate));
   const all = goingWords(plan.messages, choice.learned.length + choice.older.length);
-  const people = new Set(rows.map((/** @type {Row} */ row) => row.user)).size;
-  const mustType = plan.messages > TYPED_ABOVE || people > 1;
-  const ready = !sheet.replanning && !undecided.length && (!mustType || sheet.typed.replace(/[,.\s]/g, "") === String(plan.messages));
+  const mustType = mustTypeNumber(rows) || plan.messages > TYPED_ABOVE;
+  const ready = !sheet.replanning && !undecided.length && (!mustType || isTyped(sheet, plan.messages));
   return html`<${Frame} title=${`Delete ${all}`} said=${said(plan, choice, undecided.length)} buttons=${html`
-    ${mustType && html`<label class="typed">Type ${number(plan.messages)} <input type="text" inputmode="numeric" autocomplete="off" aria-label=${`Type ${number(plan.messages)} to delete`} value=${sheet.typed}
-      onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { typed: /** @type {HTMLInputElement} */ (event.target).value })}
-      onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
-        if (event.key !== "Enter") return;
-        // Otherwise the key would press the button that has the focus next.
-        event.preventDefault();
-        if (ready) carryOut();
-      }} /></label>`}
+    ${mustType && html`<${Typed} sheet=${sheet} count=${plan.messages} to="delete" ready=${ready} />`}
     <${Cancel} /><${Button} class="final" disabled=${!ready} onClick=${carryOut}>Delete ${all}${sheet.erase ? " for good" : ""}<//>`}>
     <section class="block"><h3>What goes</h3><div><${Goes} rows=${rows} />
       ${plan.notFound > 0 && html`<p class="soft small">${counted(plan.notFound, "question")} of your selection ${plan.notFound === 1 ? "is" : "are"} not stored any more.</p>`}<${Facts} facts=${plan.facts} /></div></section>
@@ -112,6 +105,28 @@ function Deletion({ sheet }) {
     <${RulesThatStay} rows=${rows} />
     <section class="block"><h3>Can I have it back?</h3><${Copy} sheet=${sheet} secret=${hasSecret(rows)} whole=${plan.back !== "words"} what=${choice.learned.length ? "the messages and what was learned" : "the messages"} /></section>
   <//>`;
+}
+
+/** Whether a number is typed before so many go, or several people's. @param {{user: string}[]} going */
+function mustTypeNumber(going) {
+  return going.length > TYPED_ABOVE || new Set(going.map(({ user }) => user)).size > 1;
+}
+
+/** @param {any} sheet @param {number} count */
+function isTyped(sheet, count) {
+  return sheet.typed.replace(/[,.\s]/g, "") === String(count);
+}
+
+/** The field for the number of what goes. @param {{sheet: any, count: number, to: string, ready: boolean}} given */
+function Typed({ sheet, count, to, ready }) {
+  return html`<label class="typed">Type ${number(count)} <input type="text" inputmode="numeric" autocomplete="off" aria-label=${`Type ${number(count)} to ${to}`} value=${sheet.typed}
+    onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { typed: /** @type {HTMLInputElement} */ (event.target).value })}
+    onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Enter") return;
+      // Otherwise the key would press the button that has the focus next.
+      event.preventDefault();
+      if (ready) carryOut();
+    }} /></label>`;
 }
 
 /** Whether a person has to say what becomes of a learning: it may have the secret of which no copy is kept. @param {any} sheet @param {Fate} fate */
@@ -122,7 +137,7 @@ function mustDecide({ rows, erase, chosen }, fate) {
 /** One line that says what stays, what returns, and the copy. @param {any} plan @param {import("./jobs.js").Choice} choice @param {number} undecided */
 function said(plan, choice, undecided) {
   const { learned, older, erase } = choice;
-  const stay = plan.fates.length - learned.length + plan.moreLearned;
+  const stay = plan.fates.length - learned.length;
   const back = goesWithRequests(plan, learned) ? learned.flatMap((fate) => fate.older).length - older.length : 0;
   const until = keptUntil(erase);
   return [
@@ -152,8 +167,7 @@ function Goes({ rows }) {
     /** @type {Map<string, number>} */
     const by = new Map();
     for (const row of those) by.set(row.user, (by.get(row.user) ?? 0) + row.interactions);
-    const words = [...those].sort(oldestFirst).find((row) => row.words)?.words ?? "Conversation";
-    return html`<li key=${session}><bdi class="clip"><${Text} text=${words} /></bdi><span class="soft">${messages < whole ? `${number(messages)} of ${counted(whole, "message")}` : counted(messages, "message")}${by.size > 1 ? ": " : ", "}${[...by].slice(0, 4).map(([user, count], at) => html`${at > 0 && ", "}<span class=${user === main ? "" : "other"}>${by.size > 1 ? `${number(count)} ` : ""}<bdi>${shortened(user)}</bdi></span>`)}</span></li>`;
+    return html`<li key=${session}><bdi class="clip"><${Text} text=${state.index.titleOf(session)} /></bdi><span class="soft">${messages < whole ? `${number(messages)} of ${counted(whole, "message")}` : counted(messages, "message")}${by.size > 1 ? ": " : ", "}${[...by].slice(0, 4).map(([user, count], at) => html`${at > 0 && ", "}<span class=${user === main ? "" : "other"}>${by.size > 1 ? `${number(count)} ` : ""}<bdi>${shortened(user)}</bdi></span>`)}</span></li>`;
   })}${left.length > 0 && html`<li class="soft"><span>and ${counted(left.length, "more conversation")}</span><span>${counted(messagesIn(left.flatMap(([, those]) => those)), "message")}</span></li>`}</ul>`;
 }
 
@@ -168,20 +182,45 @@ function RulesThatStay({ rows }) {
     <p class="soft small">They stay in use for everyone. Reflexio can make them again until everything they were made from is forgotten.</p></div></section>`;
 }
 
-/** Each learned thing with what becomes of it. @param {{sheet: any}} given */
+/** Each learned thing with what becomes of it, under its conversation if there are several; what is not affected stands apart. @param {{sheet: any}} given */
 function Fates({ sheet }) {
-  /** @type {{plan: import("./jobs.js").DeletionPlan, chosen: Map<string, boolean>}} */
-  const { plan, chosen } = sheet;
-  const back = goesWithRequests(plan, chosenIn(sheet).learned);
+  /** @type {{plan: import("./jobs.js").DeletionPlan}} */
+  const { plan } = sheet;
   if (!can("list_learnings")) return html`<p class="soft">This memory does not learn from what is kept.</p>`;
-  if (!plan.fates.length && !plan.moreLearned) return html`<p class="soft">${state.memory.unlinked ? "Nothing that names these messages." : "Nothing was learned from these messages."}</p>`;
-  return html`<div><ul class="fates">${plan.fates.map((fate) => {
-    const goes = chosen.get(fate.id) ?? goesByItself(fate);
-    return html`<li class="fate" key=${fate.id}><div class="what"><p dir="auto">${fate.text ? html`<${Text} text=${fate.text} />` : fate.id}</p><p class="why"><${Why} fate=${fate} /></p></div>
-      ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<${Switch} learning=${fate} on=${mustDecide(sheet, fate) ? null : goes} words=${["Kept", "Will be forgotten"]} />`}
-      ${goes && fate.older.map((older) => html`<div class="again" key=${older.id}><p><${Icon} name="undo" />It replaced “<bdi>${older.text || older.id}</bdi>”</p>
-        <${Switch} learning=${older} on=${chosen.get(older.id) ?? false} words=${[back ? "Use it again" : "Leave it unused", "Forget both"]} /></div>`)}</li>`;
-  })}</ul>${plan.moreLearned > 0 && html`<p class="soft small">${counted(plan.moreLearned, "more learned thing")} ${plan.moreLearned === 1 ? "is" : "are"} not listed and ${plan.moreLearned === 1 ? "stays" : "stay"}.</p>`}</div>`;
+  if (!plan.fates.length) return html`<p class="soft">${state.memory.unlinked ? "Nothing that names these messages." : "Nothing was learned from these messages."}</p>`;
+  const back = goesWithRequests(plan, chosenIn(sheet).learned);
+  return html`<div>${groupsOf(plan.fates, sheet.rows).map(({ heading, fates }, at) => html`<section class="fates" key=${at}>
+    ${heading && html`<h4 class="label clip" dir="auto"><${Text} text=${heading} /></h4>`}
+    <ul>${fates.map((fate) => html`<${OneFate} key=${fate.id} sheet=${sheet} fate=${fate} back=${back} />`)}</ul></section>`)}</div>`;
+}
+
+/** @param {Fate[]} fates @param {Row[]} rows that go @returns {{heading: string, fates: Fate[]}[]} */
+function groupsOf(fates, rows) {
+  const several = new Set(rows.map((row) => row.session)).size > 1;
+  /** @type {Map<string, Fate[]>} */
+  const bySession = new Map();
+  for (const fate of fates.filter((one) => one.case !== "window")) {
+    const session = several ? state.index.rows.get(fate.from)?.session ?? "" : "";
+    bySession.set(session, [...(bySession.get(session) ?? []), fate]);
+  }
+  const headingOf = (/** @type {string} */ session) => (session ? state.index.titleOf(session) : several ? "From one of these conversations" : "");
+  const groups = [...bySession].map(([session, those]) => ({ heading: headingOf(session), fates: those }));
+  const unaffected = fates.filter((one) => one.case === "window");
+  return unaffected.length ? [...groups, { heading: "Not affected", fates: unaffected }] : groups;
+}
+
+/** @param {{sheet: any, fate: Fate, back: boolean}} given `back` says whether what it replaced would be used again */
+function OneFate({ sheet, fate, back }) {
+  const goes = sheet.chosen.get(fate.id) ?? goesByItself(fate);
+  return html`<li class="fate"><div class="what"><p dir="auto">${fate.text ? html`<${Text} text=${fate.text} />` : fate.id}</p><p class="why"><${Why} fate=${fate} /></p></div>
+    ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<${Switch} learning=${fate} on=${mustDecide(sheet, fate) ? null : goes} words=${["Kept", "Will be forgotten"]} />`}
+    ${goes && fate.older.map((older) => html`<${OlderOne} key=${older.id} sheet=${sheet} older=${older} stays=${back ? "Use it again" : "Leave it unused"} />`)}</li>`;
+}
+
+/** What a learned thing took the place of, and whether it goes too. @param {{sheet: any, older: import("./memory.js").Older, stays: string}} given `stays` is what becomes of it otherwise */
+function OlderOne({ sheet, older, stays }) {
+  return html`<div class="again"><p><${Icon} name="undo" /><span>It replaced “<bdi>${older.text || older.id}</bdi>”</span></p>
+    <${Switch} learning=${older} on=${sheet.chosen.get(older.id) ?? false} words=${[stays, "Forget both"]} /></div>`;
 }
 
 /** Two choices about a learning: it stays, or it goes. @param {{learning: {id: string, text: string}, on: boolean | null, words: string[]}} given `words` of both, `on` if it goes, `null` before a choice */
@@ -230,14 +269,23 @@ function MessageSheet({ sheet }) {
 
 /** @param {{sheet: any}} given */
 function ForgetSheet({ sheet }) {
-  const { learning, erase } = sheet;
-  const rows = learning.evidence.flatMap((/** @type {import("./memory.js").Evidence} */ each) => state.index.rows.get(each.request) ?? []);
-  return html`<${Frame} title="Forget 1 learned thing" said=${keptUntil(erase) ? `A copy is kept at least until ${keptUntil(erase)}.` : "This cannot be undone."}
-    buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Forget${erase ? " for good" : ""}<//>`}>
-    <p class="lead" dir="auto"><${LearnedText} learning=${learning} /></p>
-    <p class="soft small">The conversations stay, so the same may be learned again.${learning.replaced.length > 0 && html` “<bdi>${learning.replaced[0]}</bdi>”, which it replaced, is not used again.`}</p>
-    ${rows.length > 0 && can("delete_requests") && html`<${Button} class="little" onClick=${() => askDeletion(rows, { chosen: new Map([[learning.id, true]]) })}>Delete the ${counted(messagesIn(rows), "message")} that taught it, too…<//>`}
-    <${Copy} sheet=${sheet} secret=${false} whole=${true} what="it" />
+  /** @type {{learnings: Learning[], erase: boolean}} */
+  const { learnings, erase } = sheet;
+  const several = learnings.length > 1;
+  const forgotten = forgottenIn(sheet);
+  const what = goingWords(0, forgotten.length);
+  const rows = [...new Set(learnings.flatMap(({ evidence }) => evidence.flatMap((each) => state.index.rows.get(each.request) ?? [])))];
+  const mustType = mustTypeNumber(forgotten);
+  const ready = !mustType || isTyped(sheet, forgotten.length);
+  return html`<${Frame} title=${`Forget ${what}`} said=${keptUntil(erase) ? `A copy is kept at least until ${keptUntil(erase)}.` : "This cannot be undone."}
+    buttons=${html`${mustType && html`<${Typed} sheet=${sheet} count=${forgotten.length} to="forget" ready=${ready} />`}<${Cancel} />
+      <${Button} class="final" disabled=${!ready} onClick=${carryOut}>Forget${several ? ` ${what}` : ""}${erase ? " for good" : ""}<//>`}>
+    ${learnings.map((learning) => html`<section key=${learning.id}><p class="lead" dir="auto"><${LearnedText} learning=${learning} /></p>
+      ${several && html`<p class="label"><bdi>${shortened(learning.user)}</bdi></p>`}
+      ${learning.replaced.map((older) => html`<${OlderOne} key=${older.id} sheet=${sheet} older=${older} stays="Leave it unused" />`)}</section>`)}
+    <p class="soft small">The conversations stay, so the same may be learned again.</p>
+    ${rows.length > 0 && can("delete_requests") && html`<${Button} class="little" onClick=${() => askDeletion(rows, { chosen: new Map(learnings.map(({ id }) => [id, true])) })}>Delete the ${counted(messagesIn(rows), "message")} that taught ${several ? "them" : "it"}, too…<//>`}
+    <${Copy} sheet=${sheet} secret=${false} whole=${true} what=${several ? "them" : "it"} />
   <//>`;
 }
 

@@ -46,8 +46,8 @@ export const state = {
 
   /** @type {Memory} */
   memory: { state: "no", problem: "", list: new Map(), usersLeft: 0, unlinked: 0, rulesUnread: false },
-  /** @type {{kind: Kind | "", words: string, replaced: boolean, open: string}} */
-  learned: { kind: "", words: "", replaced: false, open: "" },
+  /** `picked` are ids of learnings that are selected. @type {{kind: Kind | "", words: string, replaced: boolean, open: string, picked: Set<string>}} */
+  learned: { kind: "", words: "", replaced: false, open: "", picked: new Set() },
   /** @type {{open: string, later: Set<string>, problem: string}} */
   review: { open: "", later: new Set(), problem: "" },
   /** How many requests were looked through for findings; `complete` once all that were read are. */

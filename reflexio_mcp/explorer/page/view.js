@@ -131,14 +131,22 @@ class Panel extends View {
   }
 }
 
-/** Go up and down among the titles of a list with the arrow keys. @param {KeyboardEvent & {currentTarget: HTMLElement}} event */
+/** Go up and down among the titles of a list with the arrow keys, and select with Space. @param {KeyboardEvent & {currentTarget: HTMLElement}} event */
 export function goesByArrows(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   const titles = /** @type {HTMLElement[]} */ ([...event.currentTarget.querySelectorAll(".title")]);
   const at = titles.indexOf(/** @type {HTMLElement} */ (event.target));
-  if (!step || at < 0) return;
-  titles[at + step]?.focus();
+  if (at < 0) return;
+  const box = titles[at].parentElement?.querySelector("input");
+  if (step) titles[at + step]?.focus();
+  else if (event.key === " " && box) box.click();
+  else return;
   event.preventDefault();
+}
+
+/** What is selected, and what can be done with it. @param {{said: any, children?: any}} given */
+export function PickedBar({ said, children }) {
+  return html`<div class="picked-bar" role="region" aria-label="Selection"><p id="selected" role="status">${said}</p>${children}</div>`;
 }
 
 /** One of several choices in a menu. @param {{on: boolean, onClick: () => void, count?: string, children?: any}} given */
