@@ -329,6 +329,9 @@ export async function findsWhatIsNotLoaded(browser) {
   const it = await opened(browser, { intercept });
   const { view } = it;
   await until(view, /^2,020 conversations, 20,200 messages, back to/);
+  await part(view, "review").click();
+  await view.locator(".list", { hasText: "The 20,200 messages that are loaded were looked through." }).waitFor();
+  await part(view, "conversations").click();
   await view.locator("#words").fill('"Note 17:"');
   await until(view, /^1 conversation, 1 hit$/);
   await rows(view).first().locator(".title").click();
@@ -445,6 +448,44 @@ export async function filtersAndBrushes(browser) {
   await first.focus();
   for (let times = 0; times < 12; times += 1) await first.press("ArrowRight");
   await until(view, /^\d+ of 99 conversations/);
+  await it.done();
+}
+
+/** Sorted by newest, longest, person; a click opens, nothing expands, and the next one is a button away. */
+export async function sortsAndStepsThroughConversations(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  const shown = (of) => rows(view).locator(of).allTextContents();
+  const sortBy = async (words) => {
+    await view.locator(".sort").click();
+    await view.locator(".menu .mi", { hasText: words }).click();
+    await view.locator(".sort", { hasText: words }).waitFor();
+  };
+  assert.deepEqual(await view.locator(".day h2").first().textContent(), "Today");
+  await sortBy("Longest first");
+  const lengths = (await shown(".len")).map(Number);
+  assert.ok(lengths.length > 10 && lengths[0] === 28);
+  assert.deepEqual(lengths, lengths.toSorted((a, b) => b - a));
+  await sortBy("By person");
+  const people = (await shown(":scope > .who")).map((who) => who.split(", ")[0]);
+  assert.deepEqual(people, people.toSorted((a, b) => a.localeCompare(b)));
+  assert.equal(await view.locator(".day h2").first().textContent(), people[0]);
+  await sortBy("Newest first");
+
+  const titles = await shown(".title");
+  const before = await rows(view).count();
+  await rows(view).nth(1).locator(".title").click();
+  const heading = view.locator("#conversation h2", { hasText: titles[1] });
+  await heading.waitFor();
+  assert.equal(await rows(view).count(), before, "no row expands");
+  assert.ok(await view.locator('[data-session].on[aria-posinset="2"]').isVisible(), "the open one is lit");
+  await view.locator('[aria-label="Conversation below"]').click();
+  await view.locator('[data-session].on[aria-posinset="3"]').waitFor();
+  await view.locator('[aria-label="Conversation above"]').click();
+  await view.locator('[aria-label="Conversation above"]').click();
+  await view.locator('[data-session].on[aria-posinset="1"]').waitFor();
+  await view.locator("#conversation h2", { hasText: "The deploy fails" }).waitFor();
+  assert.ok(await view.locator('[aria-label="Conversation above"]').isDisabled());
   await it.done();
 }
 
@@ -588,9 +629,11 @@ export async function saysHowFarItLooked(browser) {
   const { view } = it;
   await part(view, "review").click();
   await view.locator(".list", { hasText: "Still looking: 100 of 398" }).waitFor();
-  assert.equal(await part(view, "review").locator(".n").count(), 0, "no number before all was looked through");
+  const count = part(view, "review").locator(".n");
+  assert.equal(await count.textContent(), "…", "no number before all was looked through, and not none either");
   later.resolve();
   await view.locator(".list", { hasText: "All 796 messages were looked through." }).waitFor();
+  assert.match(await count.textContent(), /^\d+$/);
   await it.done();
 }
 
@@ -703,7 +746,7 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
   await page.mouse.move(x + 8, y + 8);
   await page.mouse.down();
   others.resolve();
-  await part(view, "review").locator(".n").waitFor();
+  await part(view, "review").locator(".n", { hasText: /\d/ }).waitFor();
   await page.mouse.up();
   await view.locator("#selected", { hasText: "2 conversations selected" }).waitFor();
   await it.done();
@@ -937,6 +980,12 @@ export async function takesOnTheHostsLooks(browser) {
     return { backgroundColor, fontFamily, colorScheme };
   });
   assert.deepEqual(style, { backgroundColor: "rgb(1, 2, 3)", fontFamily: "monospace", colorScheme: "dark" });
+  // In the conversation of a host there is no title; where the page fills the window, it says whose memory it is.
+  assert.ok((await boxOf(it.view.locator("h1"))).width <= 1);
+  await it.bridge.sendHostContextChange({ displayMode: "fullscreen" });
+  await comesTo(async () => assert.ok((await boxOf(it.view.locator("h1"))).width > 100));
+  await menu(it.view, "Everyone (6). Whose memory is shown");
+  assert.match(await it.view.locator(".menu").textContent(), /Kept on this computer\..*Whoever opens this page can see what all 6 people said\./);
   await it.bridge.sendHostContextChange({ theme: "light" });
   await it.view.waitForFunction(() => getComputedStyle(document.body).colorScheme === "light");
   // Where the host leaves the height to the page, the page says one, and is as high.
@@ -1243,6 +1292,7 @@ export async function saysHowFarItCameWhenItIsCutOff(browser) {
   await toast(view, "The memory stopped answering.").waitFor({ timeout: 2 * PATIENCE_MS });
   assert.doesNotMatch(await toast(view).textContent(), /[0-9a-f]{8}-|request-\d/, "no ids");
   assert.deepEqual(await axe(view), []);
+  assert.match(await toast(view).textContent(), /Whether 2,400 messages are deleted is not known yet\./);
   assert.ok(await inToast(view, "Undo what is deleted").isVisible());
   backend.mend();
   await inToast(view, "Go on").click();
@@ -1300,6 +1350,7 @@ export async function deletesTwelveThousandInParts(browser) {
   await view.locator("#sheet .final").click();
   await inToast(view, "Stop").click();
   await toast(view, /^Stopped\. [\d,]+ messages deleted, [\d,]+ still there\./).waitFor(patience);
+  assert.match(await inToast(view, "Undo").textContent(), /^Undo the [\d,]+$/);
   await inToast(view, "Go on").click();
   await toast(view, "24,000 messages deleted, checked by reading again.").waitFor(patience);
   await view.locator(".blank", { hasText: "Nothing is stored yet" }).waitFor();
@@ -1914,7 +1965,7 @@ export async function pictures(browser) {
   };
   const draw = async (name, width, theme, doing) => {
     // In the face that many hosts have, if this machine has it.
-    const context = { styles: { variables: { "--font-sans": 'Inter, "Liberation Sans", system-ui, sans-serif' } } };
+    const context = { displayMode: "fullscreen", styles: { variables: { "--font-sans": 'Inter, "Liberation Sans", system-ui, sans-serif' } } };
     const it = await explore(browser, client, { width, height: 760, theme, intercept, context, media: { viewport: { width, height: 760 }, deviceScaleFactor: 2 } });
     await settled(it.view);
     await it.looked();

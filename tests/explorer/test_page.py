@@ -36,6 +36,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("findsWhatIsNotLoaded", "twelve thousand", {}),
     ("keepsTheSelectionAndTheWayBackInSight", "team", WITH_COPIES),
     ("filtersAndBrushes", "the team", {}),
+    ("sortsAndStepsThroughConversations", "the team", {}),
     ("saysWhatTheTextSays", "the team", {}),
     ("showsOneUserWhereOneIsAskedFor", "the team", {}),
     ("coversSecrets", "the team", WITH_COPIES),

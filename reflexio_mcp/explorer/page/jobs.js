@@ -15,8 +15,8 @@ import { finished, gaveNoAnswer, plain, refusedBecause, stepWords, told, wordsFo
 /** @typedef {import("./words.js").Fact} Fact */
 /**
  * @typedef {{phase: "running" | "done" | "half" | "failed", title: string, notes: string[], facts: Fact[], done: number, total: number,
- *   step: string, stopping: boolean | null, numbers: number[], rows: Row[], goOn: (() => void) | null, back: string}} Job
- *   `done` and `total` are questions; `stopping` is null if the job cannot be stopped; `numbers` are deletions that can be undone; `back` is the session to show
+ *   step: string, stopping: boolean | null, numbers: number[], rows: Row[], goOn: (() => void) | null, undo: string, back: string}} Job
+ *   `done` and `total` are questions; `stopping` is null if the job cannot be stopped; `numbers` are deletions that `undo`, a button, takes back; `back` is the session to show
  */
 /** @typedef {{rows: Row[], confirm: string, requests: number, unread: boolean}} DeletionPart `unread`: which of the rows are left is not known */
 /**
@@ -35,7 +35,7 @@ const OF_ONE_CALL = ["nothing_changed", "effect_unknown"];
 /** @param {Partial<Job> & {title: string}} given @returns {Job} */
 function jobOf(given) {
   return {
-    phase: "running", notes: [], facts: [], done: 0, total: 0, step: "", stopping: null, numbers: [], rows: [], goOn: null, back: "", ...given,
+    phase: "running", notes: [], facts: [], done: 0, total: 0, step: "", stopping: null, numbers: [], rows: [], goOn: null, undo: "Undo", back: "", ...given,
   };
 }
 
@@ -204,10 +204,14 @@ async function runDeletion(job, plan, choice, deleted) {
     show(job, { phase: "failed", title: "Nothing was deleted: what is stored has changed since you looked.", ...facts, notes: [] });
   } else if (problem || left) {
     const why = problem || (changed ? "Something changed meanwhile." : "Stopped.");
-    show(job, { phase: "half", title: `${why} ${counted(messages, "message")} deleted, ${number(left)} still there.`, ...facts, goOn });
+    const sure = `${counted(messages, "message")} deleted`;
+    const rest = messages ? `${number(left)} more` : counted(left, "message");
+    const unsure = `${messages ? `${sure}. ` : ""}Whether ${rest} are deleted is not known yet.`;
+    const title = `${why} ${parts[0]?.unread ? unsure : `${sure}, ${number(left)} still there.`}`;
+    show(job, { phase: "half", title, ...facts, goOn, undo: messages ? `Undo the ${number(messages)}` : "Undo what is deleted" });
   } else {
     const checked = deleted.perhaps ? "" : ", checked by reading again";
-    show(job, { phase: "done", title: messages || deleted.learned ? `${capital(done)} deleted${checked}.` : "Nothing was deleted.", ...facts, goOn: null });
+    show(job, { phase: "done", title: messages || deleted.learned ? `${capital(done)} deleted${checked}.` : "Nothing was deleted.", ...facts, goOn: null, undo: "Undo" });
   }
   void readLearnings();
   if (messages || deleted.learned) host.tell(`In the explorer, the person deleted ${done}.`);

@@ -80,7 +80,6 @@ function dressed(context) {
   if (insets) document.body.style.padding = `${insets.top}px ${insets.right}px ${insets.bottom}px ${insets.left}px`;
   const room = context.containerDimensions ?? {};
   const full = context.displayMode === "fullscreen";
-  root.classList.toggle("inline", !full);
   const fills = room.height !== undefined || full;
   const height = fills ? "" : `${Math.min(INLINE_HEIGHT, room.maxHeight ?? INLINE_HEIGHT)}px`;
   // Some hosts read the document's height instead of the message.

@@ -132,12 +132,13 @@ export async function lookForFindings(mine = generation) {
     for (const [rule, places] of Object.entries(answer.no_problem ?? {})) state.index.note(rule, places, true);
     state.index.noteOrders(answer.passages ?? {});
     count += answer.looked_at ?? 0;
-    cursor = answer.cursor ?? "";
+    // What is not loaded is not looked through either.
+    cursor = count < state.index.rows.size ? answer.cursor ?? "" : "";
     update({ looked: { count, complete: !cursor } });
     if (cursor && performance.now() - drawn < REDRAW_MS) continue;
     drawn = performance.now();
     rematch();
-  } while (cursor && count < budget);
+  } while (cursor);
 }
 
 /** Hits among requests that were not read: they are in the list only as long as their words are looked for. @type {Set<string>} */

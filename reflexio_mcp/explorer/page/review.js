@@ -60,7 +60,7 @@ function OneFinding({ finding, findings }) {
       ${can("delete_requests") && html`<${Button} class=${words.certain ? "strong" : ""} onClick=${() => askDeletion(finding.rows)}>Delete ${counted(going, "message")}…<//>`}
       <${Button} onClick=${() => openConversation(newest.session, { request: newest.id })}>Open conversation<${Icon} name="right" /><//>
       ${can("judge_finding") && finding.rule !== BY_POLICY && html`<${Button} onClick=${() => decide(finding, !noProblem, findings[at + 1]?.id ?? "")}>${noProblem ? "Review it again" : "Not a problem"}<//>`}
-      ${!noProblem && html`<${Button} class="quiet" onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>`}
+      ${!noProblem && html`<${Button} onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>`}
       <span class="of">${number(at + 1)} of ${number(findings.length)}
         <${IconButton} icon="up" label="Finding before" disabled=${at === 0} onClick=${() => go(-1)} /><${IconButton} icon="down" label="Next finding" disabled=${at === findings.length - 1} onClick=${() => go(1)} /></span>
     </div>

@@ -8,7 +8,7 @@ import { Button, Facts, html, Icon, IconButton } from "./view.js";
 export function Toast() {
   const { job } = state;
   if (!job) return null;
-  const { phase, title, notes, facts, done, total, step, stopping, numbers, goOn, back } = job;
+  const { phase, title, notes, facts, done, total, step, stopping, numbers, goOn, undo: undoWords, back } = job;
   const running = phase === "running";
   const bad = phase === "half" || phase === "failed";
   const soft = running ? [stopping ? "Stopping after this part." : step, "You can go on working. Keep this window open."].filter(Boolean) : notes;
@@ -20,7 +20,7 @@ export function Toast() {
       ${soft.map((text) => html`<p class="soft" key=${text}>${text}</p>`)}
       ${!running && html`<${Facts} facts=${facts} />`}</div>
     ${running && stopping === false && html`<${Button} onClick=${stopJob}>Stop<//>`}
-    ${undoable && html`<${Button} class=${phase === "done" ? "strong" : ""} onClick=${() => undo([...numbers], job.rows)}>${phase === "half" ? "Undo what is deleted" : "Undo"}<//>`}
+    ${undoable && html`<${Button} class=${phase === "done" ? "strong" : ""} onClick=${() => undo([...numbers], job.rows)}>${undoWords}<//>`}
     ${goOn && html`<${Button} class="strong" onClick=${goOn}>Go on<//>`}
     ${back && phase === "done" && !shown && state.index.ofSession(back).length > 0 && html`<${Button} onClick=${() => openConversation(back)}>Show<//>`}
     ${!running && html`<${IconButton} icon="close" class="little" label="Close this notice" onClick=${closeJob} />`}

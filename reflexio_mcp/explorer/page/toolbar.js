@@ -44,11 +44,11 @@ export function TopBand() {
   const open = findingsHere().open.length;
   const learns = can("list_learnings");
   return html`<header class="bar">
-    <h1>${heading()}</h1>
+    <h1 class=${full ? "" : "spoken"}>${heading()}</h1>
     <nav class="tabs" aria-label="Parts of the memory">
       <${Tab} name="conversations" long="Conversations" short="Chats" count=${server ? number(index.totals.size) : ""} />
       ${learns && html`<${Tab} name="learned" long="What was learned" short="Learned" count=${memory.state === "ready" ? number([...memory.list.values()].filter(inUse).length) : ""} />`}
-      <${Tab} name="review" long="To review" short="Review" warn=${true} count=${looked.complete && open ? number(open) : ""} />
+      <${Tab} name="review" long="To review" short="Review" warn=${true} count=${looked.complete ? open && number(open) : "…"} hint=${looked.complete ? "" : lookedWords()} />
     </nav>
     <div class="side">
       ${can("restore_requests") && html`<${Button} class="quiet past" onClick=${showPast}>Recently deleted<//>`}
@@ -66,9 +66,9 @@ export function TopBand() {
   </header>`;
 }
 
-/** @param {{name: import("./state.js").Part, long: string, short: string, count: string, warn?: boolean}} given */
-function Tab({ name, long, short, count, warn = false }) {
-  return html`<button type="button" class="tab" data-part=${name} aria-current=${state.part === name ? "page" : undefined} onClick=${() => showPart(name)}>
+/** @param {{name: import("./state.js").Part, long: string, short: string, count: string, warn?: boolean, hint?: string}} given */
+function Tab({ name, long, short, count, warn = false, hint = "" }) {
+  return html`<button type="button" class="tab" data-part=${name} title=${hint} aria-current=${state.part === name ? "page" : undefined} onClick=${() => showPart(name)}>
     <span class="long">${long}</span><span class="short">${short}</span> ${count && html`<span class="n ${warn ? "warn" : ""}">${count}</span>`}
   </button>`;
 }
@@ -89,6 +89,7 @@ function Scope() {
       <hr />
       <p class="label">${kept || "Not reached yet"}.</p>
       <p class="label">${server?.masked ? "This server hides all text." : "Keys and passwords are hidden until you show one."}</p>
+      <p class="label">${server?.whose ? "Nobody else's memory is shown here." : `Whoever opens this page can see what all ${counted(people.length, "person")} said.`}</p>
       ${server && !can("delete_requests") && html`<p class="label">Read only: nothing can be deleted here.</p>`}
     <//>`;
 }
