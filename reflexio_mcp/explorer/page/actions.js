@@ -99,7 +99,7 @@ export async function refresh() {
 export async function lookQuietly() {
   if (busy() || state.sheet) return;
   await lookAgain(inSight());
-  if (state.part === "learned" || state.opened) await readLearnings();
+  await readLearnings();
 }
 
 /** Ids of requests that a person sees at the moment. */

@@ -101,7 +101,7 @@ export function ToolBand() {
   if (part === "learned") return html`<${LearnedTools} />`;
   const set = Object.entries(NO_FILTER).filter(([name, value]) => name !== "words" && name !== "user" && filter[/** @type {keyof typeof filter} */ (name)] !== value).length;
   return html`<form class="tools" role="search" aria-label="Conversations" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-    <${Search} key="conversations" value=${filter.words} disabled=${server?.masked ?? false} label="Search all messages" onSearch=${(/** @type {string} */ words) => changeFilter({ words })} />
+    ${!server?.masked && html`<${Search} key="conversations" value=${filter.words} label="Search all messages" onSearch=${(/** @type {string} */ words) => changeFilter({ words })} />`}
     ${searching && html`<${Button} class="little" onClick=${stopReading}>Stop<//>`}
     <div class="chips">
       <${WhenFilter} />
@@ -117,8 +117,8 @@ export function ToolBand() {
   </form>`;
 }
 
-/** @param {{value: string, disabled?: boolean, label: string, onSearch: (words: string) => void}} given */
-function Search({ value, disabled = false, label, onSearch }) {
+/** @param {{value: string, label: string, onSearch: (words: string) => void}} given */
+function Search({ value, label, onSearch }) {
   /** @param {Event} event @param {number} wait */
   const later = (event, wait) => {
     const { value: typed } = /** @type {HTMLInputElement} */ (event.target);
@@ -126,7 +126,7 @@ function Search({ value, disabled = false, label, onSearch }) {
     searchDue = setTimeout(() => onSearch(typed.trim()), wait);
   };
   return html`<div class="search"><${Icon} name="search" />
-    <input type="search" id="words" autocomplete="off" spellcheck="false" aria-label=${label} placeholder=${disabled ? "Not while text is hidden" : label} disabled=${disabled}
+    <input type="search" id="words" autocomplete="off" spellcheck="false" aria-label=${label} placeholder=${label}
       value=${value} onInput=${(/** @type {Event} */ event) => later(event, /** @type {HTMLInputElement} */ (event.target).value ? 300 : 0)}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && later(event, 0)} />
     ${value && html`<${IconButton} icon="close" class="little" label="Clear the search" onClick=${() => {
@@ -222,12 +222,12 @@ function summary() {
 }
 
 function LearnedTools() {
-  const { learned, memory } = state;
+  const { learned, memory, server } = state;
   const all = [...memory.list.values()].filter((one) => learned.replaced || inUse(one));
   const count = (/** @type {string} */ kind) => all.filter((one) => !kind || one.kind === kind).length;
   const old = [...memory.list.values()].some((one) => !inUse(one));
   return html`<form class="tools" role="search" aria-label="What was learned" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-    <${Search} key="learned" value=${learned.words} label="Search what was learned" onSearch=${(/** @type {string} */ words) => changeLearned({ words })} />
+    ${!server?.masked && html`<${Search} key="learned" value=${learned.words} label="Search what was learned" onSearch=${(/** @type {string} */ words) => changeLearned({ words })} />`}
     <div class="chips kinds">
       ${/** @type {[import("./names.js").Kind | "", string][]} */ ([["", "All"], ["fact", "Facts"], ["help", "How to help"], ["rule", "Shared rules"]]).map(([kind, name]) =>
         (!kind || count(kind) > 0) && html`<button type="button" class="chip" key=${kind} aria-pressed=${String(learned.kind === kind)} onClick=${() => changeLearned({ kind })}>${name} <span class="n">${number(count(kind))}</span></button>`)}
