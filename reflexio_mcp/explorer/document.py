@@ -33,6 +33,9 @@ _COMMENT = re.compile(
 )
 """Comments are about types for the most part, and a fifth of the source."""
 
+_INDENT = re.compile(r"^ +", re.MULTILINE)
+"""White space at the beginning of a line means nothing in the scripts, the styles and what they draw."""
+
 _STYLE_COMMENT = re.compile(r"/\*(?:(?!\*/).)*\*/\n?", re.DOTALL)
 
 _NAMED_EXPORTS = re.compile(r"export\{([^}]*)\};\s*\Z")
@@ -58,7 +61,8 @@ def _read(folder: str, name: str) -> str:
 
 
 def _module(folder: str, name: str) -> str:
-    return _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _read(folder, f"{name}.js"))))
+    script = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _read(folder, f"{name}.js"))))
+    return _INDENT.sub("", script)
 
 
 def _library(name: str) -> str:
@@ -86,7 +90,7 @@ def document() -> str:
     script = "\n" + "\n".join(
         [*map(_library, LIBRARIES), NAMES_OF_PREACT, *(_module("page", name) for name in MODULES)]
     )
-    style = _STYLE_COMMENT.sub("", _read("page", "page.css"))
+    style = _INDENT.sub("", _STYLE_COMMENT.sub("", _read("page", "page.css")))
     policy = POLICY.format(script=_hash_for_policy(script), style=_hash_for_policy(style))
     parts = {"policy": policy, "style": style, "script": script}
     return _put_together(_read("page", "page.html"), parts)

@@ -215,11 +215,15 @@ export function LearnedActions({ learning: one, little = false }) {
     ${canForget(one) && html`<${Button} class=${kind} label=${`Forget “${one.text}”`} onClick=${() => askForget([one])}>Forget…<//>`}</div>`;
 }
 
+export function LearningsUnread() {
+  return html`<p class="more" role="alert">What was learned could not be read. ${state.memory.problem.split("\n")[0]} <${Button} class="little" onClick=${() => void readLearnings()}>Try again<//></p>`;
+}
+
 /** What may have been learned from this conversation, and what is not known. @param {{learned: Learning[], none: boolean}} given */
 function Perhaps({ learned, none }) {
   const { memory } = state;
   if (!can("list_learnings")) return null;
-  if (memory.state === "failed") return html`<p class="more" role="alert">What was learned is not known. ${memory.problem.split("\n")[0]} <${Button} class="little" onClick=${() => void readLearnings()}>Try again<//></p>`;
+  if (memory.state === "failed") return html`<${LearningsUnread} />`;
   if (memory.state !== "ready") return html`<p class="more" role="status">Looking for what was learned.</p>`;
   const unsure = memory.unlinked + memory.usersLeft > 0;
   if (none) return html`<p class="more">${unsure ? "Whether anything was learned from it is not certain." : "Nothing was learned from it."}</p>`;

@@ -63,10 +63,15 @@ export class Clock {
     return Math.floor((at + offset) / DAY_MS) * DAY_MS - offset;
   }
 
+  /** Local days between a moment and today. @param {number} at */
+  daysAgo(at) {
+    return Math.round((this.today - this.dayStart(at)) / DAY_MS);
+  }
+
   /** `yesterday 14:02`. @param {number} at */
   when(at) {
     const time = this.time.format(at);
-    const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
+    const days = this.daysAgo(at);
     if (days === 0) return `today ${time}`;
     if (days === 1) return `yesterday ${time}`;
     if (days > 1 && days < 7) return `${this.weekday.format(at)} ${time}`;
@@ -75,7 +80,7 @@ export class Clock {
 
   /** The heading over the rows of a day: `Today`, `Sunday, 29 November`. @param {number} at */
   heading(at) {
-    const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
+    const days = this.daysAgo(at);
     if (days === 0) return "Today";
     if (days === 1) return "Yesterday";
     return days < 330 ? this.longDay.format(at) : this.withYear.format(at);
@@ -83,7 +88,7 @@ export class Clock {
 
   /** `24 Nov`, or `today`. @param {number} at */
   day(at) {
-    const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
+    const days = this.daysAgo(at);
     if (days === 0) return "today";
     return days < 330 ? this.dayOfYear.format(at) : this.withYear.format(at);
   }

@@ -1,7 +1,7 @@
 /** What was learned: a list by person, and beside it one learned thing with the words that taught it and how it changed. */
 
 import { askForget, changeLearned, openConversation, pickLearned } from "./actions.js";
-import { canForget, LearnedActions, LearnedText } from "./conversation.js";
+import { canForget, LearnedActions, LearnedText, LearningsUnread } from "./conversation.js";
 import { learningsHere } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
 import { byPerson, inUse } from "./memory.js";
@@ -46,7 +46,7 @@ export class Learned extends View {
 /** What is behind the list: what is not read or not known. @param {{none: boolean}} given */
 function Rest({ none }) {
   const { memory, learned, filter } = state;
-  if (memory.state === "failed") return html`<p class="more" role="alert">What was learned could not be read. ${memory.problem.split("\n")[0]} <${Button} class="little" onClick=${() => void readLearnings()}>Try again<//></p>`;
+  if (memory.state === "failed") return html`<${LearningsUnread} />`;
   if (memory.state !== "ready") return html`<p class="more" role="status">Reading what was learned.</p>`;
   const read = usersByRecency().length - memory.usersLeft;
   return html`${none && html`<div class="blank"><h2 class="big">${learned.words || learned.kind || filter.user ? "Nothing that was learned matches" : "Nothing was learned yet"}</h2>

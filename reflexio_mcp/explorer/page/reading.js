@@ -58,7 +58,7 @@ export async function readAll(begun = () => {}, given = toQuery(state.index.base
 export async function readFurther() {
   if (!state.cursor || state.loading) return;
   budget += STRETCH;
-  update({ loading: "more" });
+  update({ loading: "more", looked: { ...state.looked, complete: false } });
   await readPages(generation, {}, false, () => {});
 }
 
@@ -330,10 +330,10 @@ export async function readLearnings(most = peopleAsked) {
   peopleAsked = most;
   const mine = ++learningsAsked;
   const users = usersByRecency();
-  const known = state.memory.list;
+  const first = state.memory.state !== "ready";
   /** @type {Map<string, import("./memory.js").Learning>} */
   const list = new Map();
-  if (!known.size) update({ memory: { ...state.memory, state: "reading", problem: "" } });
+  if (first) update({ memory: { ...state.memory, state: "reading", problem: "" } });
   let unlinked = 0;
   try {
     for (const user of users.slice(0, most)) {
@@ -346,7 +346,7 @@ export async function readLearnings(most = peopleAsked) {
         if (!cursor) unlinked += answer.unlinked ?? 0;
       } while (cursor);
       // A list that was there stays until the new one is complete.
-      if (!known.size) update({ memory: { state: "reading", problem: "", list: new Map(list), usersLeft: users.length, unlinked, rulesUnread: false } });
+      if (first) update({ memory: { state: "reading", problem: "", list: new Map(list), usersLeft: users.length, unlinked, rulesUnread: false } });
     }
     const rules = await readSharedRules();
     if (mine !== learningsAsked) return;

@@ -139,12 +139,17 @@ function said(plan, choice, undecided) {
   const { learned, older, erase } = choice;
   const stay = plan.fates.length - learned.length;
   const back = goesWithRequests(plan, learned) ? learned.flatMap((fate) => fate.older).length - older.length : 0;
-  const until = keptUntil(erase);
   return [
     undecided > 0 && `Decide about ${counted(undecided, "learned thing")} first.`,
     stay > 0 && `${counted(stay, "learned thing")} ${stay === 1 ? "stays" : "stay"}.`, back > 0 && `${counted(back, "older one")} ${back === 1 ? "is" : "are"} used again.`,
-    until ? `A copy is kept at least until ${until}; undo it under Recently deleted.` : "This cannot be undone.",
+    copySaid(erase),
   ].filter(Boolean).join(" ");
+}
+
+/** Whether a copy is kept, and where the way back is. @param {boolean} erase */
+function copySaid(erase) {
+  const until = keptUntil(erase);
+  return until ? `A copy is kept at least until ${until}; undo it under Recently deleted.` : "This cannot be undone.";
 }
 
 /** The conversations that go, with whose; other people's come first. @param {{rows: Row[]}} given */
@@ -258,7 +263,7 @@ function Copy({ sheet, secret, whole, what }) {
 /** @param {{sheet: any}} given */
 function MessageSheet({ sheet }) {
   const { row, interaction, erase } = sheet;
-  return html`<${Frame} title="Delete 1 message" said=${keptUntil(erase) ? `A copy is kept at least until ${keptUntil(erase)}.` : "This cannot be undone."}
+  return html`<${Frame} title="Delete 1 message" said=${copySaid(erase)}
     buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Delete 1 message${erase ? " for good" : ""}<//>`}>
     <div class="passage"><p class="who"><bdi>${shortened(row.user)}</bdi>, ${state.clock.when(row.at)}</p><p class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 600)} /></p></div>
     <p class="soft small">The rest of the conversation stays, and so does what was learned.</p>
@@ -277,7 +282,7 @@ function ForgetSheet({ sheet }) {
   const rows = [...new Set(learnings.flatMap(({ evidence }) => evidence.flatMap((each) => state.index.rows.get(each.request) ?? [])))];
   const mustType = mustTypeNumber(forgotten);
   const ready = !mustType || isTyped(sheet, forgotten.length);
-  return html`<${Frame} title=${`Forget ${what}`} said=${keptUntil(erase) ? `A copy is kept at least until ${keptUntil(erase)}.` : "This cannot be undone."}
+  return html`<${Frame} title=${`Forget ${what}`} said=${copySaid(erase)}
     buttons=${html`${mustType && html`<${Typed} sheet=${sheet} count=${forgotten.length} to="forget" ready=${ready} />`}<${Cancel} />
       <${Button} class="final" disabled=${!ready} onClick=${carryOut}>Forget${several ? ` ${what}` : ""}${erase ? " for good" : ""}<//>`}>
     ${learnings.map((learning) => html`<section key=${learning.id}><p class="lead" dir="auto"><${LearnedText} learning=${learning} /></p>
