@@ -260,7 +260,7 @@ def _places() -> dict[str, dict[str, list[int]]]:
 
 def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> list[Finding]:
     found = findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects])
-    return [finding for finding in found if finding.alone]
+    return [finding for finding in found if finding.from_one_session]
 
 
 async def judge(call: Call, finding: str, request_ids: Sequence[str], *, no_problem: bool) -> ExplorerData:

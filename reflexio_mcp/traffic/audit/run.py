@@ -101,14 +101,14 @@ class Gathered:
     """What a pass keeps of one finding: numbers, and the first places, one for each request.
 
     Args:
-        alone: no other session was compared for any of them, so a filter can select the finding.
+        from_one_session: no other session was compared for any of them, so a filter can select the finding.
     """
 
     count: int = 0
     ids: list[str] = field(default_factory=list[str])
     places: list[Finding] = field(default_factory=list[Finding])
     kinds: Counter[str] = field(default_factory=Counter[str])
-    alone: bool = True
+    from_one_session: bool = True
     last_id: str = ""
 
     def add(self, finding: Finding) -> None:
@@ -119,7 +119,7 @@ class Gathered:
             return
         self.last_id = finding.request.request_id
         self.count += 1
-        self.alone &= finding.alone
+        self.from_one_session &= finding.from_one_session
         if len(self.places) < PLACES[0]:
             self.places.append(finding)
         if len(self.ids) < IDS_KEPT:
@@ -521,7 +521,7 @@ def finding_row(
     # The calls name a filter if it selects just these requests: no other session was compared, none was judged to be no
     # problem, no words are looked for (an audit does that before the finding, a filter after it), and there is a filter
     # for the finding.
-    selected = gathered.alone and not judged and not wanted.contains and name in FINDINGS
+    selected = gathered.from_one_session and not judged and not wanted.contains and name in FINDINGS
     given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
     show, act = calls_about(name, given, wanted, offer, selected=selected)
     return FindingRow(

@@ -33,7 +33,7 @@ class Finding:
         around: a few nearby characters, with the finding redacted; the words of a prompt injection.
         role, points: of a prompt injection: who said it, and how suspicious it is.
         repeats: the kept request with the same content.
-        alone: no other session was compared, so a filter can select the finding.
+        from_one_session: no other session was compared, so a filter can select the finding.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Finding:
     role: str = ""
     points: int = 0
     repeats: str = ""
-    alone: bool = True
+    from_one_session: bool = True
 
 
 class Rule:
-    """An audit uses one object for all sessions. A filter makes a new object for each session.
+    """An audit uses one object for all sessions, which come newest first. A filter makes a new object for each session.
 
     Class attributes:
         name: the rule, and its finding unless `findings` names several.

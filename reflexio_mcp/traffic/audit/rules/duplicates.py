@@ -113,7 +113,7 @@ class Duplicate(Rule):
             ]
             # Of a request in several of them, the last one decides which request is named: the longest publish stays.
             goes = {**_again([said]), **_within_minutes(said), **_grown(items, beginnings)}
-            yield from self._findings([item.request for item in items], goes, alone=True)
+            yield from self._findings([item.request for item in items], goes, from_one_session=True)
             rest = [stored for stored in said if stored.request.request_id not in goes]
             if self._kept + len(rest) > REQUESTS_KEPT:
                 self.left_out = Fact(code=FactCode.FEW_COMPARED, number=REQUESTS_KEPT)
@@ -127,7 +127,7 @@ class Duplicate(Rule):
             goes = _again(sessions)
             requests = [stored.request for said in sessions for stored in said]
             yield from self._findings(
-                [item for item in requests if item.request_id in goes], goes, alone=False
+                [item for item in requests if item.request_id in goes], goes, from_one_session=False
             )
             for request in requests:
                 if request.request_id not in goes:
@@ -135,7 +135,9 @@ class Duplicate(Rule):
         self._sessions.clear()
         self.runs = _runs(self._repeats, stay_times)
 
-    def _findings(self, requests: Sequence[StoredRequest], goes: Goes, *, alone: bool) -> Iterator[Finding]:
+    def _findings(
+        self, requests: Sequence[StoredRequest], goes: Goes, *, from_one_session: bool
+    ) -> Iterator[Finding]:
         for request in requests:
             stays = goes.get(request.request_id)
             # It may repeat another one itself. This ends, because each step leads to a longer request, or to an equal one
@@ -144,7 +146,7 @@ class Duplicate(Rule):
                 stays = goes[stays.request_id]
             if stays:
                 self._repeats.append((request, stays))
-                yield Finding(self.name, request, repeats=stays.request_id, alone=alone)
+                yield Finding(self.name, request, repeats=stays.request_id, from_one_session=from_one_session)
 
 
 def _runs(

@@ -137,17 +137,17 @@ class UnclearMetadata(Rule):
                     self.name,
                     self._newest,
                     f"one agent version for all {self._requests:,} requests",
-                    alone=False,
+                    from_one_session=False,
                 )
 
 
-class _AloneInSession(NamedTuple):
+class _OnlyRequest(NamedTuple):
     request: StoredRequest
     goes_on: bool
 
 
 class SplitConversation(Rule):
-    """Six requests of a user in a row, each alone in a session, that continue each other."""
+    """Six requests of a user in a row, each the only one of its session, that continue each other."""
 
     name = "split-conversation"
     severity = "medium"
@@ -158,36 +158,36 @@ class SplitConversation(Rule):
 
     def __init__(self, now: float | None = None) -> None:
         super().__init__(now)
-        self._runs: dict[tuple[str, str, str], list[_AloneInSession]] = {}
+        self._runs: dict[tuple[str, str, str], list[_OnlyRequest]] = {}
 
     def look(self, session: Session) -> Iterator[Finding]:
         item = session.requests[0]
         request = item.request
         key = (request.user_id, request.source, request.agent_version)
-        run = self._runs.pop(key, [])
-        is_alone = len(session.requests) == 1 and len(item.interactions) <= 2
+        run = self._runs.pop(key, [])  # put back behind the others: the first key waits longest
+        is_only_request = len(session.requests) == 1 and len(item.interactions) <= 2
         # Sessions come newest first, so the last of the run was stored after this one.
         pause = run[-1].request.created_at - request.created_at if run else 0
-        if not is_alone or pause > SPLIT_SECONDS:
+        if not is_only_request or pause > SPLIT_SECONDS:
             yield from self._findings(run)
             run = []
-        if is_alone:
-            run.append(_AloneInSession(request, _goes_on(item)))
+        if is_only_request:
+            run.append(_OnlyRequest(request, _goes_on(item)))
             self._runs[key] = run
         if len(self._runs) > RUNS_KEPT:
-            oldest_key = next(iter(self._runs))
-            yield from self._findings(self._runs.pop(oldest_key))
+            longest_waiting = next(iter(self._runs))
+            yield from self._findings(self._runs.pop(longest_waiting))
 
     def finish(self) -> Iterator[Finding]:
         for run in self._runs.values():
             yield from self._findings(run)
         self._runs.clear()
 
-    def _findings(self, run: Sequence[_AloneInSession]) -> Iterator[Finding]:
-        going_on = sum(alone.goes_on for alone in run)
+    def _findings(self, run: Sequence[_OnlyRequest]) -> Iterator[Finding]:
+        going_on = sum(only.goes_on for only in run)
         if len(run) >= SPLIT_SESSIONS and going_on >= len(run) / 2:
-            for alone in run:
-                yield Finding(self.name, alone.request, alone=False)
+            for only in run:
+                yield Finding(self.name, only.request, from_one_session=False)
 
 
 def _goes_on(item: RequestWithInteractions) -> bool:
