@@ -82,7 +82,7 @@ def _is_id(word: str) -> bool:
 
 def says_test(name: str) -> bool:
     """Whether a name ends with a test word, except as in `ab-test`. Ids and words such as `agent` may follow."""
-    return _says_test(name[:NAME_CHARS])
+    return _says_test(name[:NAME_CHARS])  # cut here, so that the cache keeps no long names
 
 
 @functools.lru_cache(maxsize=4096)  # the same names come again and again
