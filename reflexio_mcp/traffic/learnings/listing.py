@@ -106,15 +106,16 @@ async def list_learnings(
 
 
 async def _said_once(scope: Scope, user_id: str, page: Sequence[LinkedLearning]) -> set[str]:
-    """Return the ids of current learnings none of whose words is in any request besides those that they quote.
+    """Return the ids of current learnings whose words are only in the requests that they quote.
 
-    All requests of a user are read for it, so only a short list of one user is looked at; of others nothing is said.
+    If a user has no other request, that proves nothing. All requests of a user are read for it, so only a short list of
+    one user is looked at; of others nothing is said.
     """
     current = [linked.learning for linked in page if linked.learning.state == "current"]
     if not user_id or len(current) > COMPARED:
         return set()
-    sets = {learning.learning_id: [learning] for learning in current if learning.quote}
-    found = await words_in_others(scope, user_id, sets, most_requests=MOST_COMPARED_WITH)
+    one_by_one = {learning.learning_id: [learning] for learning in current if learning.quote}
+    found = await words_in_others(scope, user_id, one_by_one, most_requests=MOST_COMPARED_WITH)
     return {name for name, elsewhere in found.items() if elsewhere.requests and not elsewhere.with_words}
 
 
@@ -125,7 +126,7 @@ def _advice(rows: Sequence[LearningRow]) -> list[Fact]:
 
 
 def _without_window(learned: Learned) -> tuple[Learned, int]:
-    """Leave out the learnings that quote only what was not selected, and return how many of them are in use."""
+    """Leave out the learnings that were only learned at the same time, and return how many of them are in use."""
     from_selected: dict[str, LinkedLearning] = {}
     beside = 0
     for name, linked in learned.linked.items():
@@ -152,8 +153,9 @@ async def list_shared_rules(
     cursor: str = "",
     room: Callable[[], Room] = Room,
 ) -> LearningPage:
-    """List shared rules, the newest first; of a user, or inside a user's scope, those that rest on their playbooks.
+    """List shared rules, the newest first.
 
+    With a user, or inside a user's scope, these are only the rules that rest on that user's playbooks.
     Only a scope of every user shows on whom else a rule rests.
 
     Args:
@@ -207,7 +209,8 @@ async def _uses(scope: Scope) -> dict[str, int] | None:
     if scope.user_id:
         return None
     stats = await scope.client.get_application_stats(days=30)
-    return {stat.real_id: stat.applied_count for stat in stats if stat.kind in ("agent_playbook", "playbook")}
+    kinds = ("agent_playbook", "playbook")  # an old citation of a shared rule says `playbook`
+    return {stat.real_id: stat.applied_count for stat in stats if stat.kind in kinds}
 
 
 def _key(item: LinkedLearning) -> str:
@@ -218,7 +221,7 @@ def _key(item: LinkedLearning) -> str:
 
 
 def _that_fit(rows: Iterable[AnyRow], room: Room) -> list[AnyRow]:
-    """Return the first rows of a page, as many as an answer has room for. The others are not made."""
+    """Return the first rows of a page, as many as an answer has room for, but at least one. The others are not made."""
     shown: list[AnyRow] = []
     for row in rows:
         if not room.take(row):
