@@ -16,7 +16,7 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 def counting(turns: Turns, account: str, send: Send) -> Send:
-    """Send answers in pieces, and count what is left of them."""
+    """Send answers in pieces. All of an answer counts as unread until its last piece is sent."""
 
     async def counted(message: Message) -> None:
         body: bytes = message.get("body", b"")
