@@ -159,7 +159,7 @@ class Evidence:
 
     @property
     def unresolved(self) -> tuple[Passage, ...]:
-        """What it quotes and no interaction says that was found."""
+        """What it quotes, if no interaction that was found says it."""
         return tuple(passage for passage in self.passages if not passage.turns)
 
     @property

@@ -86,6 +86,7 @@ class LearningRows:
         background = self._backgrounds[learning.user_id]
         evidence = evidence_of(learning, background.turns)
         quoted = list(self.evidence(evidence))
+        # Complete evidence already names the requests.
         from_requests = [] if evidence.is_complete else self._from_requests(evidence.sources)
         since = known_since(learning, background)
         replaced = background.lineage.predecessors(learning)
@@ -176,8 +177,8 @@ def replacement(learning: Learning, lineage: Lineage) -> Learning | None:
 def known_since(learning: Learning, background: Background) -> int:
     """Return when a learning or the first one that it replaced was learned, in epoch seconds; 0 if that is not known.
 
-    All playbooks of a chain have that time. A profile only has the time of its last change, so the arrival of the
-    request that it was learned from is taken.
+    Each playbook of a chain has the time at which it was learned. A profile only has the time of its last change, so
+    the arrival of the request that it was learned from is taken.
     """
     chain = [learning, *background.lineage.predecessors(learning)]
     if learning.kind == "user_playbook":
