@@ -53,6 +53,7 @@ def transport_security(settings: Settings, public: str = "") -> TransportSecurit
             "with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
         )
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in here]
+    # Proxies add a port to a host or not. Another port of the operator's origin is another site.
     return TransportSecuritySettings(
         allowed_hosts=_with_ports([*here, *named]),
         allowed_origins=[*_with_ports(origins), *(origin.lower() for origin in settings.allowed_origins)],
@@ -97,7 +98,7 @@ def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: s
 
 
 def _with_ports(names: Iterable[str]) -> list[str]:
-    """Accept any port after a name without a port, because proxies differ."""
+    """Accept any port after a name without a port."""
     lower = [name.lower() for name in names]
     return [*lower, *(f"{name}:*" for name in lower if not _ENDS_WITH_PORT.search(name))]
 
@@ -170,7 +171,8 @@ def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
         kept = private_files.keep_secret(
             path,
             make=lambda: f"{secrets.token_urlsafe(_GENERATED_TOKEN_BYTES)}\n".encode(),
-            is_whole=lambda text: text.isascii() and len(text.strip()) >= _GENERATED_TOKEN_BYTES,
+            # Written in base64, a token has more characters than bytes.
+            is_whole=lambda content: content.isascii() and len(content.strip()) >= _GENERATED_TOKEN_BYTES,
         )
     except OSError as error:
         raise ConfigurationError(
