@@ -103,39 +103,48 @@ def secrets_of_interaction(
     ]
 
 
-def redact_interactions(
-    interactions: Sequence[AnyInteraction], chars: int | None = None
-) -> list[AnyInteraction]:
-    """Redact the interactions of a request, one-word answers included. If a secret is found, a text is cut to `chars`."""
+def redact_interactions(interactions: Sequence[AnyInteraction]) -> list[AnyInteraction]:
+    """Redact the interactions of a request, one-word answers included."""
     return [
-        redact_interaction(interaction, chars, is_password)
+        redact_interaction(interaction, is_password=is_password)
         for interaction, is_password in zip(interactions, are_passwords(interactions), strict=True)
     ]
 
 
 def redact_interaction(
-    interaction: AnyInteraction, chars: int | None = None, is_password: bool = False
+    interaction: AnyInteraction, searched_chars: int | None = None, is_password: bool = False
 ) -> AnyInteraction:
+    """Redact an interaction. `searched_chars`: as `redact_value` takes it."""
     update: dict[str, Any] = {
-        name: redact_value(text, chars) for name in TEXT_FIELDS if (text := getattr(interaction, name))
+        name: redact_value(text, searched_chars)
+        for name in TEXT_FIELDS
+        if (text := getattr(interaction, name))
     }
     if is_password:
         update["content"] = _without(interaction.content, whole_text_as_password(interaction.content))
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(interaction, name, None):
             update[name] = [
-                redact_value(cast("dict[str, Any]", record), chars)
+                redact_value(cast("dict[str, Any]", record), searched_chars)
                 if isinstance(record, dict)
-                else record.model_copy(update=cast("dict[str, Any]", redact_value(dict(record), chars)))
+                else record.model_copy(
+                    update=cast("dict[str, Any]", redact_value(dict(record), searched_chars))
+                )
                 for record in held
             ]
     return interaction.model_copy(update=update)
 
 
-def redact_value(value: object, chars: int | None = None, name: str = "") -> Any:
-    """Redact a text or nested value; its `name` helps to recognize a secret."""
+def redact_value(value: object, searched_chars: int | None = None, name: str = "") -> Any:
+    """Redact a text or nested value.
+
+    Args:
+        searched_chars: how much of each text is searched; `None` for all of it. The caller shows less: a text without a
+            secret comes back whole, one with a secret is cut here.
+        name: helps to recognize a secret.
+    """
     if isinstance(value, str):
-        text = value if chars is None else value[:chars]
+        text = value if searched_chars is None else value[:searched_chars]
         searched = f"{name}: {text}" if name else text
         text_start = len(searched) - len(text)
         secrets = [
@@ -148,28 +157,32 @@ def redact_value(value: object, chars: int | None = None, name: str = "") -> Any
         covered = _without(text, secrets)
         return covered if len(text) == len(value) else f"{without_end(covered, text)}…"
     if isinstance(value, list):
-        return [redact_value(item, chars, name) for item in cast("list[object]", value)]
+        return [redact_value(item, searched_chars, name) for item in cast("list[object]", value)]
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
-        return {redact(key): redact_value(item, chars, key) for key, item in fields.items()}
+        return {redact(key): redact_value(item, searched_chars, key) for key, item in fields.items()}
     return value
 
 
-def without_end(covered: str, text: str) -> str:
+def without_end(covered: str, uncovered: str) -> str:
     """Remove a possible beginning of a secret at the end of a cut text.
 
-    That is what stands behind the last covered secret, as both texts end with it, but no more than `END_CHARS`.
+    Removed is what is behind the last covered secret, with which both texts end, but no more than `END_CHARS`.
+
+    Args:
+        covered: the text with its secrets replaced.
+        uncovered: the same text before that.
     """
     same = 0
-    while same < min(END_CHARS, len(covered), len(text)) and covered[-1 - same] == text[-1 - same]:
+    while same < min(END_CHARS, len(covered), len(uncovered)) and covered[-1 - same] == uncovered[-1 - same]:
         same += 1
     return covered[: len(covered) - same]
 
 
 def secret_in_name(name: str) -> str:
     """Return the kind of an id or name that is a key; empty if it is not."""
-    begins_like_key = "sk-" in name
-    if _ID.fullmatch(name) and not begins_like_key:
+    has_prefix_of_keys = "sk-" in name
+    if _ID.fullmatch(name) and not has_prefix_of_keys:
         return ""
     return next((secret.kind for secret in find_secrets(name[:QUICK_CHARS]) if secret.probable), "")
 
