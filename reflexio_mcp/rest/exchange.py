@@ -40,6 +40,8 @@ _LONGEST_READ: Final = 10_000
 _MOST_FIELDS: Final = 3
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_UNKNOWN_ROUTE: Final = "Not Found"
+"""What the service says of a route that it does not have."""
 _TAKEN: Final = re.compile(r"request_id .* already exists", re.DOTALL)
 _LIMIT: Final = re.compile(r"\bper (\d{1,4} )?(second|minute|hour|day)\b")
 _UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -172,7 +174,7 @@ class Answer:
 
 
 def parsed_json(content: bytes) -> Any:
-    """Read JSON as `json.loads` does, but a large text in a tenth of the time, in which no other thread can run.
+    """Read JSON as `json.loads` does, but a large text in a tenth of the time. Meanwhile, no other thread can run.
 
     Raises:
         ValueError, RecursionError: it is not JSON, or nested too deeply.
@@ -225,7 +227,7 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         return errors.InvalidBody(_invalid_fields(said) or "422")
     if status in {401, 403}:
         return errors.NotAuthorized(f"{status}")
-    if status == 404 and call.by_id and isinstance(said, str) and said != "Not Found":
+    if status == 404 and call.by_id and isinstance(said, str) and said != _UNKNOWN_ROUTE:
         return errors.NotFound()
     if status in {404, 405}:
         return errors.NotTheApi(f"{url} answered {status}", effect="none")
@@ -234,7 +236,8 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         seconds = int(window[1] or 1) * _UNIT_SECONDS[window[2]] if window else None
         return errors.RateLimited("429", retry_after=seconds)
     if status >= 500:
-        reason = (cast("JsonObject", said) if isinstance(said, dict) else data).get("reason")
+        fields = cast("JsonObject", said) if isinstance(said, dict) else data
+        reason = fields.get("reason")
         is_word = isinstance(reason, str) and _WORD.fullmatch(reason)
         return errors.ServerFault(f"{status}, {reason}" if is_word else f"{status}")
     # The refusal may come from a proxy, which does not know what became of the call.
