@@ -1,4 +1,4 @@
-"""Rules about learning."""
+"""Rules about learning: `StatusChecks` finds what the first two say, `audit/stored_learnings.py` the last two."""
 
 import heapq
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ MOST_NOTED: Final = 14_400
 """Maximum number of requests that are noted, besides the newest of each user."""
 
 MOST_KNOWN: Final = 50_000
-"""Requests that are learned from of which that is remembered."""
+"""Maximum number of requests that are remembered as learned from."""
 
 SECONDS: Final = 15.0
 
@@ -56,7 +56,7 @@ class LearningFailed(Rule):
 
 
 class OrphanedLearning(Rule):
-    """Current learnings that quote only what is deleted, or without a quote, whose source interactions all are."""
+    """Current learnings that quote only what is deleted, or that quote nothing and whose sources are all deleted."""
 
     name = "orphaned-learning"
     severity = "medium"
@@ -174,7 +174,9 @@ class StatusChecks:
         except NotFound:
             self._answers[request.request_id] = "deleted"
             return
-        if state.reason == NOT_APPLICABLE:  # says nothing of older requests
+        if (
+            state.reason == NOT_APPLICABLE
+        ):  # the status may be `done`, which says nothing of older requests here
             self._answers[request.request_id] = NOT_APPLICABLE
             return
         self._answers[request.request_id] = state.status
