@@ -37,7 +37,10 @@ LEARNING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the work, for a model that has one of its tools. `{tools}` are those that it has."""
+    """A step of the work, for a model that has one of its tools.
+
+    `{tools}` are those that it has, and `{deletes}` is how a deletion works.
+    """
 
     text: str
     tools: tuple[str, ...]
