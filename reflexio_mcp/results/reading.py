@@ -266,7 +266,7 @@ class ExplorerRow(RequestRow):
         last_words: the beginning of its last text; empty unless it is its session's newest request on the page.
         last_role: who said it.
         restored: a restore of the last days has stored it.
-        restored_from, restored_interaction: a request, and its interaction that a restore stored as this request.
+        restored_from, restored_interaction: this request is a restored copy of that interaction of that request.
     """
 
     first_interaction: int = 0
@@ -486,6 +486,7 @@ class ChangeRow(Row):
     ] = []
     more_old: int = 0
     elsewhere: Annotated[bool, Field(description="not by this server: the old text is not known")] = False
+    # These cannot be told apart.
     maybe_deleted: Annotated[
         bool, Field(description="forgotten, or what had taken its place was deleted")
     ] = False
