@@ -18,7 +18,7 @@ from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.job_rows import COLUMNS, JobRow, JobSeals
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
-from reflexio_mcp.state.tables import LATEST, Transaction, is_number, is_time
+from reflexio_mcp.state.tables import MOST, Transaction, is_number, is_time
 
 __all__ = ["Entry", "Verified", "said_in"]
 
@@ -28,6 +28,9 @@ RECORDS_AT_ONCE: Final = 20
 
 CUT: Final = "log_cut"
 """The event of a line that says that earlier lines are gone."""
+
+NOT_YET_SAID: Final = MOST - 1
+"""Stands for the number of a line that comes after all others."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -46,16 +49,17 @@ class End(NamedTuple):
     """The last line of a log, as a file notes it. `number` is 0 if the file was changed or is damaged.
 
     Args:
-        proven: the note is sealed with a key that this server has. Another server of this machine may have a newer key.
+        by_other_server: another server of this machine may have noted it, with a newer key that this server lacks.
     """
 
     number: int
     at: float
     chain: str
-    proven: bool = True
+    by_other_server: bool = False
 
 
 DAMAGED: Final = End(0, 0.0, "")
+"""No log has this line, so a damaged note is reported as a cut: the next line says so and names no last line."""
 
 ENDS: Final = ("end", "restored")
 """The events of the last lines of jobs."""
@@ -127,7 +131,7 @@ class AuditLog:
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
         transaction.serialise("log")
         noted = self._noted(transaction)
-        if noted and noted.proven and not _has(transaction, noted):
+        if noted and not noted.by_other_server and not _has(transaction, noted):
             self._add(transaction, {"event": CUT, "last_line": noted.number, "value": noted.chain})
         transaction.afterwards.append(self._note)
         return self._add(transaction, {**(audited_call.get() or {}), **facts})
@@ -153,14 +157,14 @@ class AuditLog:
         # Lines are added meanwhile. What is compared with them is read before them.
         with self._database.transaction(writes=False) as transaction:
             noted, last_before = self._noted(transaction), _last(transaction).number
-        given = self._database.last_number("log")
+        last_given = self._database.last_number("log")
         records = self._records()
         missing = {receipt, *records.chains} - {""}
-        lines, numbered, older, wrong, last = 0, 0, 0, None, NOTHING
+        lines, found_of_given, older, wrong, last = 0, 0, 0, None, NOTHING
         cut, ended, there = list[int](), set[int](), False
         for entry in self.entries():
             lines += 1
-            numbered += entry.number <= given
+            found_of_given += entry.number <= last_given
             before = (last.number, last.at, last.chain)
             if not self._keys.made_line(before, entry.line, entry.chain):
                 wrong = wrong or entry.number
@@ -174,7 +178,7 @@ class AuditLog:
             there = there or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
             last = entry
-        lost = numbered < given or records.last_line > last.number
+        lost = found_of_given < last_given or records.last_line > last.number
         changed = sorted(records.changed | (records.unfinished & ended))
         return Verified(
             lines=lines,
@@ -205,20 +209,23 @@ class AuditLog:
 
     def is_cut(self) -> bool:
         """Whether the log lacks the line that this machine noted as its last one, or another that was numbered."""
-        given = self._database.last_number("log")
+        last_given = self._database.last_number("log")
         with self._database.transaction(writes=False) as transaction:
             noted = self._noted(transaction)
-            [(numbered,)] = transaction.execute("SELECT count(*) FROM main.log WHERE id <= ?", given)
-            return numbered < given or (noted is not None and not _has(transaction, noted))
+            [(found_of_given,)] = transaction.execute(
+                "SELECT count(*) FROM main.log WHERE id <= ?", last_given
+            )
+            return found_of_given < last_given or (noted is not None and not _has(transaction, noted))
 
     def last_gap(self, transaction: Transaction) -> int:
-        """Return the number of the last line before which lines are gone: 0 if none are, `LATEST` if it comes next.
+        """Return the number of the last line before which lines are gone.
 
+        It is 0 if none are, and `NOT_YET_SAID` if the line that will say so is not written yet.
         A noted end that was changed proves nothing.
         """
         noted = self._noted(transaction)
         if noted and noted != DAMAGED and not _has(transaction, noted):
-            return LATEST
+            return NOT_YET_SAID
         rows = transaction.execute(
             "SELECT id, line FROM main.log WHERE line LIKE ? ORDER BY id DESC", f'%"event": "{CUT}"%'
         )
@@ -232,16 +239,16 @@ class AuditLog:
             if self._file.exists() and not self._file.is_file():  # reading a pipe could take for ever
                 return DAMAGED
             number, at, chain, seal = json.loads(self._file.read_text(encoding="utf-8"))
-            end = End(number, at, chain, seal in self._keys.tags("end of the log", number, at, chain))
+            is_proven = seal in self._keys.tags("end of the log", number, at, chain)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, RecursionError):
             return DAMAGED
-        if end.proven:
-            return end
+        if is_proven:
+            return End(number, at, chain)
         typed = is_number(number) and is_time(at) and isinstance(chain, str)
-        others_seal = not self._keys.are_all(transaction)  # so another server may have noted it
-        return end if typed and others_seal else DAMAGED
+        lacks_a_key = not self._keys.are_all(transaction)
+        return End(number, at, chain, by_other_server=True) if typed and lacks_a_key else DAMAGED
 
     def _note(self) -> None:
         """Note the last line. A line that cannot be noted is in the log all the same.
@@ -254,7 +261,7 @@ class AuditLog:
             with self._database.transaction() as transaction:
                 transaction.serialise("log")
                 noted = self._noted(transaction)
-                if noted and not noted.proven and not _has(transaction, noted):
+                if noted and noted.by_other_server and not _has(transaction, noted):
                     return
                 last = _last(transaction)
                 line = (last.number, last.at, last.chain)
@@ -293,7 +300,7 @@ def _ended_job(said: Mapping[str, Any]) -> int:
 def _end_found(noted: End | None, *, there: bool) -> Literal["there", "gone", "damaged", "none", "sealed"]:
     if noted is None:
         return "none"
-    if not noted.proven:
+    if noted.by_other_server:
         return "sealed"
     if noted == DAMAGED:
         return "damaged"
