@@ -22,7 +22,7 @@ from reflexio_mcp.metrics import count
 from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, ErasedBefore, Erasure, Name, Owner, RecoveryCopy
-from reflexio_mcp.state.restores import restores_not_over
+from reflexio_mcp.state.restores import jobs_not_over
 from reflexio_mcp.state.tables import LATEST, Database, Transaction, is_number, is_time
 
 __all__ = ["Reading"]
@@ -43,6 +43,8 @@ COLUMNS: Final = ", ".join(
 
 REQUESTS: Final = ("request", "interaction")
 """The kinds of copies of requests. The other kinds are learnings."""
+
+OF_INTERACTION: Final = Name.prefix("interaction")
 
 
 class Row(NamedTuple):
@@ -416,7 +418,7 @@ class Copies:
                 "INSERT INTO main.copies (deletion, at, until, seen_until, account, user_id, kind, names, "
                 "sealing_key, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *row[1:],
-                keys.checks[0],
+                keys.newest_check,
                 keys.seal(content, row.identity),
             )
         return erased
@@ -449,7 +451,7 @@ class Copies:
                 "UPDATE main.copies SET until = ?, seen_until = ?, sealing_key = ?, sealed = ? WHERE id = ?",
                 over.until,
                 over.seen_until,
-                self._keys.checks[0],
+                self._keys.newest_check,
                 self._keys.seal(self._open(row, sealed), over.identity),
                 row.id,
             )
@@ -464,7 +466,7 @@ class Copies:
             "WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ? ORDER BY id",
             transaction.now,
             days_seen(transaction),
-            restores_not_over(transaction).deletions,
+            jobs_not_over(transaction).deletions,
         )
         rows = [Row(*values) for _, *values in over]
         ours = [row for row, (key, *_) in zip(rows, over, strict=True) if key in self._keys.checks]
@@ -534,7 +536,7 @@ class Copies:
     ) -> tuple[float, int, list[int], list[str], bool, list[str]]:
         """Return the parameters of `VISIBLE`."""
         keys = self._keys
-        reached = restores_not_over(transaction).deletions if erasing else [0]
+        reached = jobs_not_over(transaction).deletions if erasing else [0]
         user = keys.tags("user", owner.user)
         return transaction.now, days_seen(transaction), reached, keys.accounts(owner), not owner.user, user
 
@@ -546,7 +548,8 @@ class Copies:
         wanted = self._wanted(names)
         for row in reversed(rows):  # the newest first: a learning has the names of the texts in older copies
             if wanted.meets(row.user, row.found_by):
-                followed = "i:" if row.kind in REQUESTS else ("l:", "t:")
+                of_learning = (Name.prefix("learning"), Name.prefix("text"))
+                followed = OF_INTERACTION if row.kind in REQUESTS else of_learning
                 wanted.of_users.update(
                     (row.user, tag) for tag in row.names.split() if tag.startswith(followed)
                 )
@@ -560,9 +563,9 @@ class Copies:
     def _wanted(self, names: Collection[str]) -> _Wanted:
         of_users: set[tuple[str, str]] = set()
         for name in names:
-            user, slash, number = name.removeprefix("i:").rpartition("/")
-            if name.startswith("i:") and slash:
-                earlier = self.tags([f"i:{number}"])
+            user, slash, number = name.removeprefix(OF_INTERACTION).rpartition("/")
+            if name.startswith(OF_INTERACTION) and slash:
+                earlier = self.tags([Name.of("interaction", number)])
                 of_users.update(
                     (tag, earlier_tag) for tag in self._keys.tags("user", user) for earlier_tag in earlier
                 )
@@ -576,8 +579,8 @@ def _tag_of(name: str, tag: str) -> str:
 
 
 def _all_names(copy: Copied) -> Sequence[str]:
-    return [*copy.names, f"u:{copy.user}"]
+    return [*copy.names, Name.of("user", copy.user)]
 
 
 def _names_that_find(kind: str, names: Sequence[str]) -> list[str]:
-    return [name for name in names if kind not in REQUESTS or not name.startswith("i:")]
+    return [name for name in names if kind not in REQUESTS or not name.startswith(OF_INTERACTION)]

@@ -73,6 +73,11 @@ class Keys:
         """A known value under each key, the newest first."""
         return self.tags("key")
 
+    @property
+    def newest_check(self) -> str:
+        """The known value under the key that seals."""
+        return self.checks[0]
+
     def accounts(self, owner: Owner) -> list[str]:
         """Return the tags of an owner's account, also under the name that earlier versions gave it."""
         names = [owner.account, *([owner.earlier_account] if owner.earlier_account else [])]
@@ -115,9 +120,9 @@ class Keys:
         right = noted in self.checks if noted else self._sealed_some(transaction)
         if not right:
             raise WrongKey(OTHER_KEY, KEY_ADVICE)
-        if notes and noted != self.checks[0]:
+        if notes and noted != self.newest_check:
             self._note(transaction)
-        return notes or noted == self.checks[0]
+        return notes or noted == self.newest_check
 
     def require(self, transaction: Transaction) -> None:
         """Compare the keys again before rows of other servers are counted or erased.
@@ -147,7 +152,7 @@ class Keys:
     def _note(self, transaction: Transaction) -> None:
         transaction.execute(
             "INSERT INTO main.keys (key, at) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at",
-            self.checks[0],
+            self.newest_check,
             max(transaction.now, _last_noted(transaction) + LATER_BY),
         )
 

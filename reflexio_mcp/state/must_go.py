@@ -12,14 +12,16 @@ A note is open, and then settled. It never opens again, and only these do that:
 | open | an erasure, as it removes copies | a restore of them is not over, or has ended since the erasure began |
 | open | an erasure of a learning | a deletion that is not over, or that has ended since, makes it current again |
 | settled | that restore, as it records its end | the item is not stored, and nothing that was sent can still be |
-| settled | anybody who has looked | the item is not stored, and that job is over (`restores_not_over`) |
+| settled | anybody who has looked | the item is not stored, and that job is over (`jobs_not_over`) |
 
 The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
 stores it again through this server: it would be mistaken for what the restore stored, and be deleted. A restore that
 goes on after it was given up leaves out what its notes name, and deletes what it has stored of it.
 
-A note opens only with the columns by which it is found, and only as open or as settled as it was left. So nobody has
-one carried out for somebody else, or once more, by changing its row.
+The column `restore` has the number of that restore, or of that deletion.
+
+A note can be unsealed only with the columns by which it is found, and only as open or as settled as it was left. So
+nobody has one carried out for somebody else, or once more, by changing its row.
 """
 
 import itertools
@@ -32,7 +34,7 @@ from typing import Any, Final, NamedTuple
 from reflexio_mcp.state.copies import Copies, Row
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Meant, MustGo, Name, NotKept, Owner
-from reflexio_mcp.state.restores import restores_not_over
+from reflexio_mcp.state.restores import jobs_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
 SETTLED_AT_ONCE: Final = 500
@@ -40,13 +42,13 @@ SETTLED_AT_ONCE: Final = 500
 COLUMNS: Final = ", ".join(("id", "restore", "erasure", "account", "user_id", "settled", "sealed"))
 """The columns of a `_NoteRow`."""
 
-ITEM: Final = ("kind", "id", "user", "texts")
+FIRST_FIELDS: Final = ("kind", "id", "user", "texts")
 """What notes of all versions begin with."""
 
-WHOLE: Final[tuple[Any, ...]] = ({}, [], "")
+LATER_FIELDS: Final[tuple[Any, ...]] = ({}, [], "")
 """Parts, what stays, and what was corrected, of a note that names a whole item.
 
-A note of an earlier version ends after `ITEM` or later; what it lacks is taken from the end of this.
+A note of an earlier version ends after `FIRST_FIELDS` or later; what it lacks is taken from the end of this.
 """
 
 PLAYBOOK: Final = "user_playbook"
@@ -127,7 +129,7 @@ class MustGoNotes:
             if not named:
                 continue
             # The names of a row are tags, with their kind before them.
-            texts = [name for name in row.names.split() if name.startswith("t:")]
+            texts = [tag for tag in row.names.split() if tag.startswith(Name.prefix("text"))]
             note = self._note(copied, named, texts)
             for restore in restores[row.deletion]:
                 number += 1
@@ -153,7 +155,7 @@ class MustGoNotes:
             "SELECT id, claims FROM main.deletions WHERE id != ? AND restores = 0 AND claims != '' "
             "AND (id IN ? OR finished IS NULL OR ended > ?)",
             erasure,
-            restores_not_over(transaction).jobs,
+            jobs_not_over(transaction).jobs,
             begun,
         )
         for job, claims in jobs:
@@ -181,7 +183,7 @@ class MustGoNotes:
             job,
             erasure,
             *of,
-            self._keys.checks[0],
+            self._keys.newest_check,
             self._keys.seal(content, row.identity),
         )
 
@@ -208,13 +210,16 @@ class MustGoNotes:
         return self._keys.tag("part", digest)
 
     def waiting(self, owner: Owner, restore: int = 0) -> list[MustGo]:
-        """Return the notes that are not settled, and all of `restore`: others settle those of one that was given up.
+        """Return the open notes.
 
         A note that was changed, or whose key is missing, is left out. It stays open, and the record of its erasure
         counts it.
 
+        Args:
+            restore: return its settled notes, too. It still runs, so it was given up, and others have settled them.
+
         Raises:
-            RowChanged: a note of `restore` itself cannot be opened, so it may store what was erased.
+            RowChanged: a note of `restore` itself cannot be unsealed, so it may store what was erased.
         """
         keys = self._keys
         rows = self._database.read(
@@ -228,7 +233,7 @@ class MustGoNotes:
         found: list[MustGo] = []
         for row in itertools.starmap(_NoteRow, rows):
             try:
-                note, _ = self._opened(row)
+                note, _ = self._unsealed(row)
             except RowChanged:
                 if restore and row.restore == restore:
                     raise
@@ -237,14 +242,14 @@ class MustGoNotes:
                 found.append(note)
         return found
 
-    def _opened(self, row: _NoteRow) -> tuple[MustGo, str]:
-        """Open a note; return it, and what its row seals. Raises `RowChanged`."""
+    def _unsealed(self, row: _NoteRow) -> tuple[MustGo, str]:
+        """Unseal a note; return it, and the text that was sealed. Raises `RowChanged`."""
         try:
             text = self._keys.open(row.sealed, row.identity)
         except RowChanged:
             text = self._keys.open(row.sealed, row.earlier_identity)
         content: list[Any] = json.loads(text)
-        content += WHOLE[len(content) - len(ITEM) :]
+        content += LATER_FIELDS[len(content) - len(FIRST_FIELDS) :]  # what an earlier version did not write
         kind, item, user, texts, parts, stay, corrected = content
         note = MustGo(
             row.id,
@@ -273,6 +278,7 @@ class MustGoNotes:
         found: list[int] = []
         for tag, how_many_stay in note.parts.items():
             same = [place for place, digest in enumerate(said) if tag in self._keys.tags("part", digest)]
+            # As many of them stay as the erasure left. They say the same, so it does not matter which.
             found += same[: max(0, len(same) - how_many_stay)]
         return sorted(found)
 
@@ -311,7 +317,7 @@ class MustGoNotes:
 
     def _says(self, note: MustGo, copy: Copied) -> bool:
         names = [name for name in copy.names if name.kind == "text"]
-        if copy.request_says:
+        if copy.request_says:  # of an interaction, whose whole request the note may name
             names.append(Name.of("text", copy.request_says))
         return not note.texts.isdisjoint(self._copies.tags(names))
 
@@ -322,7 +328,7 @@ class MustGoNotes:
             The erasures whose notes were settled.
         """
         to_settle, erasures = sorted(numbers), set[int]()
-        not_over = restores_not_over(transaction).jobs
+        not_over = jobs_not_over(transaction).jobs
         for start in range(0, len(to_settle), SETTLED_AT_ONCE):
             rows = transaction.execute(
                 f"SELECT {COLUMNS} FROM main.must_go "  # noqa: S608
@@ -338,21 +344,21 @@ class MustGoNotes:
 
     def _settle(self, transaction: Transaction, row: _NoteRow) -> None:
         """Settle a note and seal it again. Raises `RowChanged`."""
-        _, text = self._opened(row)
+        _, text = self._unsealed(row)
         settled = row._replace(settled=transaction.now)
         transaction.execute(
             "UPDATE main.must_go SET settled = ?, sealing_key = ?, sealed = ? WHERE id = ?",
             settled.settled,
-            self._keys.checks[0],
+            self._keys.newest_check,
             self._keys.seal(text, settled.identity),
             row.id,
         )
 
     def _readable(self, rows: Iterable[Sequence[Any]]) -> Iterator[MustGo]:
-        """Open rows, without those that were changed: the records of their erasures count them."""
+        """Unseal rows, without those that were changed: the records of their erasures count them."""
         for row in itertools.starmap(_NoteRow, rows):
             with suppress(RowChanged):
-                yield self._opened(row)[0]
+                yield self._unsealed(row)[0]
 
     def has_others(
         self, transaction: Transaction, owner: Owner, restore: int, absent: Collection[int]

@@ -59,7 +59,12 @@ class Name(str):
 
     @classmethod
     def of(cls, kind: NameKind, id_: str | int) -> "Name":
-        return cls(f"{_LETTERS[kind]}:{id_}")
+        return cls(f"{cls.prefix(kind)}{id_}")
+
+    @staticmethod
+    def prefix(kind: NameKind) -> str:
+        """What the names of a kind begin with, and the tags of such names."""
+        return f"{_LETTERS[kind]}:"
 
     @property
     def kind(self) -> NameKind:
@@ -307,7 +312,8 @@ class MustGo:
         kind: the kind of its recovery copy.
         id: the id under which it is restored.
         texts: keyed tags of its text. Something else that is stored under the id by now stays.
-        given_up: its restore was given up, and the item was not stored then.
+        given_up: it was settled although its restore still runs: the restore was given up, and the item was not stored
+            then.
         parts: keyed tags of the named interactions, each with the number of those that stay; empty for the whole item.
         stay: ids of learnings that say the same and stay.
         corrected: the id of the learning that was corrected. Should it say the erased text again, nobody deletes it:

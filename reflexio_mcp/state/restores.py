@@ -1,6 +1,6 @@
-"""Which restores are not over, and so may still store something.
+"""Which jobs are not over, and so may still store something.
 
-So may a deletion that makes a learning current again. It claims the learning before it sends anything.
+They are restores, and deletions that make a learning current again: these claim it before they send anything.
 """
 
 from typing import Final, NamedTuple
@@ -23,8 +23,8 @@ class NotOver(NamedTuple):
     deletions: list[int]
 
 
-def restores_not_over(transaction: Transaction) -> NotOver:
-    """Return the restores that run, or that were interrupted and are not given up.
+def jobs_not_over(transaction: Transaction) -> NotOver:
+    """Return the restores, and the deletions with claims, that run or were interrupted and are not given up.
 
     A restore is over when its end is on record and nothing that it has sent can still be stored; until then, `finished`
     is NULL. Without such an end it is given up when its longest time has passed by the clock of the state, and the

@@ -54,7 +54,7 @@ from reflexio_mcp.state.records import (
     Owner,
     RestoreIntention,
 )
-from reflexio_mcp.state.restores import GIVEN_UP_DAYS, restores_not_over
+from reflexio_mcp.state.restores import GIVEN_UP_DAYS, jobs_not_over
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction, is_number, is_time
 
 __all__ = ["RECORD_DAYS", "State", "in_thread"]
@@ -354,7 +354,7 @@ class State:
                 alone,
                 number,
                 transaction.now,
-                restores_not_over(transaction).jobs,
+                jobs_not_over(transaction).jobs,
             )
             meeting = [refuses for claims, refuses in others if not wanted.isdisjoint(claims.split())]
             if any(meeting):
@@ -397,7 +397,7 @@ class State:
             ended = transaction.execute(
                 "SELECT restores FROM main.deletions WHERE restores > 0 AND ended > ?", line
             )
-            return {*restores_not_over(transaction).deletions, *(number for (number,) in ended)}
+            return {*jobs_not_over(transaction).deletions, *(number for (number,) in ended)}
 
     def note_held(self, owner: Owner, target: str, held: Sequence[str], number: int) -> None:
         """Log how many items each hold kept from a deletion.
@@ -508,10 +508,10 @@ class State:
         return {item_id for ids in lines if isinstance(ids, list) for item_id in cast("list[str]", ids)}
 
     def notes_of(self, owner: Owner, number: JobNumber) -> list[MustGo]:
-        """Return the open notes, and all of a running restore.
+        """Return the open notes, and the settled ones of this running restore.
 
         Raises:
-            StateUnusable: its record is gone, so no erasure knows of it; or a note of it cannot be opened.
+            StateUnusable: its record is gone, so no erasure knows of it; or a note of it cannot be unsealed.
         """
         with self.database.transaction(writes=False) as transaction:
             _start_of(transaction, number)
