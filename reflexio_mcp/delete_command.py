@@ -113,7 +113,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
                 "For what has expired, `cap` in the policy file counts; leave out --delete-cap."
             )
         settings = replace(settings, delete_cap=current_policy().cap)
-    return _carry_out(
+    return _plan_ask_and_act(
         arguments, settings, "delete_requests", partial(_target, arguments, settings), options, "Delete"
     )
 
@@ -131,7 +131,7 @@ def run_correct(arguments: Namespace, settings: Settings) -> int:
             scope, user_id, learning_id, arguments.content, may_have_secrets=may_have_secrets
         )
 
-    return _carry_out(
+    return _plan_ask_and_act(
         arguments,
         settings,
         "correct_learning",
@@ -141,7 +141,7 @@ def run_correct(arguments: Namespace, settings: Settings) -> int:
     )
 
 
-def _carry_out(
+def _plan_ask_and_act(
     arguments: Namespace,
     settings: Settings,
     tool: str,
@@ -261,8 +261,8 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     _check_may_change(arguments, settings, "publish_interaction")
     lines = requests_in(Path(arguments.file), settings.user_id)
     screen = Screen(settings, quiet=arguments.json)
-    left_out = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
-    screen.say(f"{len(lines):,} requests are in {arguments.file}. {SHELL.of(Fact(code=left_out))}")
+    remark = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
+    screen.say(f"{len(lines):,} requests are in {arguments.file}. {SHELL.of(Fact(code=remark))}")
     if not arguments.yes and not agreed("Import"):
         screen.say("Nothing was imported.")
         return 1
@@ -270,7 +270,10 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     job = Job(arguments)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        would_go_again = partial(would_go, state, partial(owner_of, scope, settings))
+        async def known_owner() -> Owner:
+            return owner
+
+        would_go_again = partial(would_go, state, known_owner)
         with needing_state(FactCode.STATE_UNUSABLE):
             await in_thread(state.check)  # what cannot be logged is not stored
         note = partial(note_import, state, owner)
@@ -340,8 +343,10 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
             "of a user, or all that --contains, --finding or --evaluation-only selects, need --everything."
         )
     wanted = filter_of(typed, settings)
-    all_of_user = arguments.erase and arguments.include_learnings
-    return Filtered.of(scope, wanted, all_of_user=all_of_user, everything=not wanted.user_id)
+    erase_with_learnings = arguments.erase and arguments.include_learnings
+    return Filtered.of(
+        scope, wanted, erase_with_learnings=erase_with_learnings, names_user=bool(wanted.user_id)
+    )
 
 
 def _run(

@@ -134,9 +134,8 @@ async def prepare_set(
 ) -> Prepared:
     scope = scope_of(call)
     # The scope's own user is not the caller's choice, so naming it alone selects nothing.
-    caller_selects = (
-        wanted.finding == EXPIRED or wanted.names_something or bool(wanted.user_id and not scope.user_id)
-    )
+    names_user = bool(wanted.user_id and not scope.user_id)
+    caller_selects = names_user or wanted.names_something or wanted.finding == EXPIRED
     target: Target
     if request_ids:
         if everything or wanted.narrows:
@@ -145,10 +144,8 @@ async def prepare_set(
     elif not caller_selects and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
     else:
-        all_of_user = options.erase and options.include_learnings
-        target = Filtered.of(
-            scope, wanted, all_of_user=all_of_user, everything=everything and not caller_selects
-        )
+        erase_with_learnings = options.erase and options.include_learnings
+        target = Filtered.of(scope, wanted, erase_with_learnings=erase_with_learnings, names_user=names_user)
     return await prepare(call, target, options, confirm, shown_first=given_empty(request_ids))
 
 

@@ -311,17 +311,25 @@ class Filtered(Target):
         return self.wanted.finding
 
     @classmethod
-    def of(cls, scope: Scope, wanted: TrafficFilter, *, all_of_user: bool, everything: bool) -> "Filtered":
-        """Make the target of a filter. With `all_of_user`, a user alone selects all data of the user.
+    def of(
+        cls, scope: Scope, wanted: TrafficFilter, *, erase_with_learnings: bool, names_user: bool
+    ) -> "Filtered":
+        """Make the target of a filter.
+
+        Args:
+            erase_with_learnings: erase what the filter selects, and what was learned from it. Of a user alone, that is
+                all data of the user.
+            names_user: the caller has named the filter's user. Without that, a filter that narrows nothing selects
+                `everything`.
 
         Raises:
             InvalidInput: the filter names a finding that somebody has to judge, request by request.
         """
         check_judged(wanted)
-        if all_of_user and scope.learns and wanted.user_id and not wanted.narrows:
+        if erase_with_learnings and scope.learns and wanted.user_id and not wanted.narrows:
             return User(wanted)
         whole_user = bool(wanted.user_id) and not wanted.narrows and not scope.learns
-        return cls(wanted, everything and not wanted.narrows, whole_user=whole_user)
+        return cls(wanted, everything=not names_user and not wanted.narrows, whole_user=whole_user)
 
     def name(self, *, words: bool = True) -> str:
         return (
