@@ -59,7 +59,7 @@ class ReflexioError(Exception):
 
     effect: Effect = "none"
     wait: float | None = None
-    """Seconds from the `Retry-After` header."""
+    """Seconds from the `Retry-After` header, which space our own tries. `RateLimited.retry_after` is for the caller."""
 
     def __init__(
         self,
@@ -144,7 +144,12 @@ class AlreadyExists(Refused):
 
 
 class RateLimited(Refused):
-    """429 for longer than the call may wait. `retry_after` is in seconds."""
+    """429 for longer than the call may wait.
+
+    Args:
+        retry_after: seconds for which the caller is told to wait, from the `Retry-After` header, or else from the limit
+            that the service names.
+    """
 
     def __init__(self, detail: str = "", *, retry_after: float | None = None, **known: Any) -> None:
         super().__init__(detail, **known)

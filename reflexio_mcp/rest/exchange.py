@@ -207,7 +207,6 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
         time = _http_time(headers.get("date", ""))
         return Answer(url, data, known_id, time, size=reply.size, is_long=reply.is_long)
     error.status, error.correlation_id = status, known_id
-    # `wait` spaces our own tries; `retry_after` is told to the caller.
     asked = headers.get("retry-after", "").strip()
     error.wait = float(asked) if re.fullmatch(r"\d{1,9}", asked) else None
     if isinstance(error, errors.RateLimited) and error.wait is not None:
