@@ -55,7 +55,9 @@ def days_with_today(transaction: Transaction) -> int:
 
 
 def certain_day(transaction: Transaction, *, has_clock: bool) -> date:
-    """Return the last day of which not only the clock of one machine tells.
+    """Return the last day of which not only the present clock of one machine tells.
+
+    A hold ends only when it is over on this day, too, so a clock that is ahead for a moment ends none.
 
     Args:
         has_clock: the database has a clock of its own. Without one, it is the last day before today on which the state
