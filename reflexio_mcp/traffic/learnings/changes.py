@@ -122,6 +122,7 @@ class _Comparison:
         replaced = self._replaced_since(learning)
         if replaced:
             old = tuple(earlier for earlier in replaced if not _says_the_same(earlier, learning))
+            # A profile that is said again keeps its id, so another id is a change even if the text is the same.
             if old or learning.kind == "profile":
                 yield self._change("replaced", learning.changed_at, learning, old or tuple(replaced))
                 return

@@ -16,7 +16,7 @@ __all__ = ["Lineage"]
 
 LONGEST_WRITE: Final = 30
 """Maximum number of seconds by which the profile that is replaced gets a later time than the one that replaces it. One
-was seen."""
+was seen. It is also allowed between the time of a write in our records and in the service."""
 
 
 class Lineage:

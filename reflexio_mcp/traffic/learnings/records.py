@@ -13,7 +13,8 @@ Kind = Literal["profile", "user_playbook"]
 AnyInteraction = TypeVar("AnyInteraction")
 
 HowKnown = Literal["recorded", "reconstructed", "not_known"]
-"""Whether a learning lists its interactions, names only the last request of its window, or neither."""
+"""How it is known where a learning comes from: it lists its interactions; it lists none, and the last request of its
+window is among those that are looked at; or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Learning:
         number: the id in the API.
         trigger: when a playbook applies.
         state: such as `current`, `pending`, `archived`, `merged`, `superseded` or `expired`.
-        changed_at: epoch seconds.
+        changed_at: epoch seconds. Of a playbook, its creation; of a replaced profile, when it was replaced.
         interaction_ids: the listed sources, stored or not.
         last_request_id: the request that closed the window.
     """
@@ -48,7 +49,7 @@ class Learning:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether another learning took its place."""
+        """Whether it ended as if another learning had taken its place. So does a profile that Reflexio forgot."""
         return self.state in {"merged", "superseded"}
 
     def is_same_as(self, other: "Learning") -> bool:
@@ -89,7 +90,7 @@ class Sources:
 
 
 def how_recorded(learning: Learning) -> HowKnown:
-    """How the sources of a learning are known without a link to certain requests."""
+    """How the sources of a learning are known without requests to compare: a last request alone then says nothing."""
     return "recorded" if learning.interaction_ids else "not_known"
 
 
