@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.learnings.evidence import evidence_of
 from reflexio_mcp.traffic.learnings.find import LinkedLearning, learnings_of_user, linked_by_quotes, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, how_recorded
 from reflexio_mcp.traffic.learnings.showing import Background, LearningRows, backgrounds
-from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, learning_status, show_request, stored_request
+from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, learning_status, require_stored, show_request
 from reflexio_mcp.traffic.reading.outcomes import outcomes_of
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import both
@@ -93,7 +93,7 @@ async def read_request(
         NotStored: nothing with that id is visible to this caller.
         Unreadable: the service fails to return it.
     """
-    stored = await stored_request(scope, request_id)
+    stored = await require_stored(scope, request_id)
     request, room = stored.request, room or Room()
     show = partial(
         show_request,

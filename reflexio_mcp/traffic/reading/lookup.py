@@ -37,8 +37,8 @@ __all__ = [
     "get_stored",
     "learning_status",
     "read_set",
+    "require_stored",
     "show_request",
-    "stored_request",
 ]
 
 LOOKUPS_AT_ONCE: Final = 8
@@ -109,7 +109,7 @@ async def learning_status(scope: Scope, request_id: str) -> LearningStatus | Non
         return None
 
 
-async def stored_request(scope: Scope, request_id: str) -> RequestWithInteractions:
+async def require_stored(scope: Scope, request_id: str) -> RequestWithInteractions:
     """Return a request that a caller has named.
 
     Raises:
@@ -151,14 +151,15 @@ async def show_request(
         InvalidInput: the cursor belongs to another request.
     """
     request = stored.request
-    showing = Showing(
+    # For the fields around the interactions: its first words, and whether it covered them, are replaced below.
+    around = Showing(
         scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
     )
-    item = await redacted(scope, stored) if covered and not showing.masked else stored
+    item = await redacted(scope, stored) if covered and not around.masked else stored
     position = _position(scope, cursor, item)
-    show = partial(_interactions, item, *position, showing.masked, room, content_chars)
+    show = partial(_interactions, item, *position, around.masked, room, content_chars)
     rows, following = await in_thread_if(text_chars(item) > THREAD_CHARS, show)
-    row = showing.request(stored).model_copy(
+    row = around.request(stored).model_copy(
         update={"first_words": "", "interactions": rows, "redacted": item != stored}
     )
     return OneRequest(
@@ -205,7 +206,7 @@ def _interactions(
             if room.fits(row) or not room.empty or chars <= LEAST_CHARS:
                 break
             chars, other_chars = chars * 3 // 4, max(LEAST_CHARS, min(other_chars, chars // 4))
-        if not room.take(row):
+        if not room.take(row):  # an empty answer takes a row of any size
             return rows, (number, begin)
         rows.append(row)
         _text, shown_chars = beginning(interaction.content, chars, begin)
