@@ -137,7 +137,7 @@ class Export:
         redact: replace recognized secrets; `None` for the plan of an export.
         readme: makes the text for a person who opens the archive.
         personal: count the requests with personal data.
-        stored: receive the exported requests.
+        stored: receive the exported requests: one for each point in time to which a code may be bound.
     """
 
     def __init__(
@@ -272,7 +272,7 @@ class Export:
 
         async with aclosing(pager.picked()) as parts:
             async for _, items in parts:
-                if self._scope.exact:
+                if self._scope.exact:  # only the embedded store has fields that a page of sessions lacks
                     await read_set(self._scope, [item.request.request_id for item in items], take, whole=True)
                 else:
                     await take(items)
@@ -385,7 +385,10 @@ def _evidence_row(learning: Learning, evidence: Evidence) -> LearningEvidence:
 
 
 def as_plan(made: Manifest) -> Manifest:
-    """Return the manifest of an archive that is not given to anybody, as the plan of an export."""
+    """Return the manifest of an archive that is not given to anybody, as the plan of an export.
+
+    A decision about secrets may have been made, with a code that then did not fit. It is taken back.
+    """
     about_secrets = {FactCode.SECRETS_EXPORTED, FactCode.SECRETS_NOT_EXPORTED}
     undecided = Fact(code=FactCode.SECRETS_CAN_BE_COVERED)
     facts = [undecided if fact.code in about_secrets else fact for fact in made.facts]
@@ -424,7 +427,8 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         raise InvalidInput("FILE", NOT_AN_EXPORT) from None
     if user_id and any(line.request.user_id != user_id for line in found):
         raise InvalidInput("FILE", NOT_YOURS)
-    found.reverse()  # In the file, the newest request of a session comes first.
+    # In the file, the newest request of a session comes first. Reversing it orders those of the same second.
+    found.reverse()
     return [line.text for line in sorted(found, key=lambda line: line.request.created_at)]
 
 
@@ -482,19 +486,20 @@ async def import_requests(
         would_go: returns the ids of requests that were erased and would be deleted again. They are not stored.
         note: is told what was stored, also after an interruption, and returns what is to be said of it.
     """
-    act = Storing(scope)
+    storing = Storing(scope)
     try:
-        await _import(act, lines, progress, would_go)
+        await _import(storing, lines, progress, would_go)
     finally:
+        stored_now = [*storing.back.values()]
         with anyio.CancelScope(shield=True):
-            act.facts += await note([*act.back.values()])
-    if "erased" in act.became.values():
-        act.facts.append(Fact(code=FactCode.ERASURE_NOT_OVER))
-    return act.result()
+            storing.facts += await note(stored_now)
+    if "erased" in storing.became.values():
+        storing.facts.append(Fact(code=FactCode.ERASURE_NOT_OVER))
+    return storing.result()
 
 
 async def _import(
-    act: Storing,
+    storing: Storing,
     lines: Sequence[bytes],
     progress: Progress,
     would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
@@ -503,11 +508,11 @@ async def _import(
         items = {
             item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
         }
-        with act.stopping():
+        with storing.stopping():
             going = await would_go([*items.values()])
-            act.became |= dict.fromkeys(going, "erased")
-            await act.requests({key: item for key, item in items.items() if key not in going})
-        if act.stopped:
+            storing.became |= dict.fromkeys(going, "erased")
+            await storing.requests({key: item for key, item in items.items() if key not in going})
+        if storing.stopped:
             break
         await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))
 
