@@ -69,7 +69,11 @@ CREATE TABLE {schema}log (
 )
 """
 """The tables of `FIRST_VERSION`. Users, accounts, callers, names and plan codes are keyed tags, and content is sealed;
-only `log.line` is readable."""
+only `log.line` is readable.
+
+In `deletions`, `code` is that of the plan, which can be used once. `counted` is how many items the hourly cap counts,
+and `gone` how many were deleted or restored. `erased_names` are the names of what an erasure has erased.
+"""
 
 UPGRADES: Final = (
     """
@@ -188,7 +192,7 @@ Value = str | float | bytes | None
 
 
 class StateUnusable(OSError):
-    """The state cannot be used; nothing was changed.
+    """The state cannot be used; nothing was changed. Who handles errors of files handles this, too.
 
     Args:
         problem: why, without a path, an address or a secret.
@@ -257,13 +261,13 @@ class Database(ABC):
     def last_number(self, table: str) -> int:
         """Return the last number that a row of a table was given, also if the row is gone; 0 if that is not known.
 
-        A database that tells it gives every number, and none twice.
+        A database that tells it leaves out no number and gives none twice: if a number is missing, its row was removed.
         """
         return 0
 
     def fits(self) -> bool:
-        """Whether tables, roles and rights are as this version makes them. A file has only what a program made."""
-        return True
+        """Whether tables, roles and rights are as this version makes them."""
+        return True  # a file has no roles, and whoever opens it makes its tables
 
     def close(self) -> None:
         return
