@@ -76,7 +76,7 @@ class Command:
 
     Args:
         settings: names of the settings that have a flag here.
-        usage: the positional arguments, followed by a blank.
+        usage: what stands before `[OPTIONS]`, followed by a blank.
     """
 
     about: str
@@ -244,8 +244,8 @@ def build_parser(help_of_commands: str = SUPPRESS) -> tuple[Parser, dict[str, Pa
     """Return the parser of everything and those of the commands.
 
     Args:
-        help_of_commands: of the list of commands in the parser, which a shell needs. `--help` shows no such list: its
-            description has the commands in groups.
+        help_of_commands: the help text of the list of commands, which a completion script needs. `--help` shows no such
+            list: its description has the commands in groups.
     """
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = Parser(
