@@ -102,6 +102,7 @@ async def _examine_all(env: Mapping[str, str], report: Report) -> None:
 
 
 def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterator[Setup]:
+    """Yield the setups in clients' files. What is found about an entry is added just before its setup is yielded."""
     found_any = False
     for client in CLIENTS:
         try:
@@ -140,8 +141,8 @@ def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple
         findings = [problem("client-command-missing", f"There is no program {command}.")]
     written = settings_of(client, entry)
     if client.key_by == "inherit" and KEY in layout.env:
-        # The form in which `settings_of` returns a forwarded key: `_filled_in` looks up both.
-        written[KEY] = "$" + KEY
+        # The client passes on this shell's key: a reference to it, as `settings_of` returns a forwarded one.
+        written[KEY] = f"${KEY}"
     env = {name: _filled_in(value, layout) for name, value in written.items()}
     key = written.get(KEY, "")
     unset = bool(key) and not env[KEY]
