@@ -32,6 +32,7 @@ class Call(Row):
     arguments: dict[str, Any]
 
 
+# Either in a request, or a learning.
 class Place(Row):
     """The place of a finding. `around` is the text around it, with the finding redacted.
 
@@ -73,6 +74,7 @@ class FindingRow(Row):
     finding: str
     severity: Literal["high", "medium", "low"]
     count: Annotated[int, Field(description="requests, or learnings")]
+    # A request can have several places. They are counted only if no other finding was asked for.
     place_count: Annotated[int, Field(description="all places, if only this finding was asked for")] = 0
     kinds: list[Count] = []
     why: str
