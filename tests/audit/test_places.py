@@ -87,6 +87,17 @@ async def test_possible_passages_are_offered_as_a_list_and_never_for_deletion() 
     assert "delete_requests with its request_ids" in told
 
 
+async def test_the_offered_list_of_possible_passages_keeps_to_what_the_audit_was_asked_about() -> None:
+    asked = {"user_id": "ada", "source": "ide", "start_time": "2026-01-01T00:00:00Z"}
+    async with store(request("r1", STRONGER), request("r2", STRONGER, user_id="bob")) as client:
+        row = found(await audit(client, make_filter(asked)), "possible-prompt-injection")
+        assert row
+        assert row.show
+        assert row.show.arguments.items() > asked.items()
+        result = await listed(client, make_filter(row.show.arguments))
+    assert [place.request_id for place in shown(result)] == ["r1"]
+
+
 async def test_the_list_has_a_line_for_each_passage_the_most_suspicious_first() -> None:
     secret = f"{STRONGER} The key is {GITHUB_TOKEN}."
     async with store(

@@ -644,6 +644,22 @@ def test_a_hold_that_is_set_while_a_command_asks_keeps_what_only_copies_contain(
     assert main(["restore", "1", "--yes", *given]) == 0
 
 
+async def test_a_person_confined_to_one_user_reads_of_no_hold_and_no_expiry_of_others(
+    world: World, tmp_path: Path
+) -> None:
+    rules = (
+        '[[hold]]\nusers = ["ada", "cleo"]\nreason = "asked for"\n\n'
+        '[[hold]]\nusers = ["bob"]\nreason = "investigation of bob"\n\n'
+        '[[expire]]\nuser_id = "bob"\nafter = "30d"\n'
+    )
+    policy = write(tmp_path / "policy.toml", rules)
+    async with world.connect(POLICY=policy, REFLEXIO_USER_ID="ada") as caller:
+        status = await caller.call("get_status")
+    assert status["policy"]["holds"] == ["the caller (asked for)"]
+    assert "bob" not in str(status)
+    assert "cleo" not in str(status)
+
+
 async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
     world: World, tmp_path: Path
 ) -> None:

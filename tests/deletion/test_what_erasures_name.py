@@ -145,6 +145,26 @@ async def test_learnings_that_are_said_to_stay_are_no_part_of_an_erasure(world: 
     assert list(world.backend.profiles) == ["p"]
 
 
+async def test_an_undo_of_a_correction_is_told_as_done_if_an_erasure_beside_it_keeps_the_learning(
+    world: World,
+) -> None:
+    await put(world, "r1", "drinks tea")
+    await put(world, "r2", "tea it is")
+    await world.learn("p", "r1", "r2", content="drinks tea", quote="tea it is")
+    changed = {"user_id": "ada", "learning_id": "profile:p", "content": "drinks coffee"}
+    number = (await receipt(world, "correct_learning", **changed))["number"]
+    erased: list[dict[str, Any]] = []
+
+    async def erase() -> None:
+        erased.append(await receipt(world, request_id="r1", include_learnings=True, erase=True))
+
+    world.backend.before["/api/update_user_profile"] = [erase]
+    undone = await restore(world, number)
+    assert erased[0]["status"] == "complete"
+    assert (undone["status"], undone["restored"]) == ("complete", {"learnings": 1})
+    assert world.backend.profiles["p"].content == "drinks tea"
+
+
 async def test_learnings_that_go_with_an_erasure_go_again_after_a_restore(world: World) -> None:
     await put(world, "r1", "drinks tea")
     await world.learn("p", "r1", content="drinks tea", quote="drinks tea")

@@ -518,6 +518,22 @@ async def test_a_replaced_learning_that_was_edited_since_the_plan_stays_replaced
     assert fact_of(receipt, "not_current_again")
 
 
+async def test_a_learning_that_another_one_has_replaced_since_the_plan_is_not_in_use_beside_it(
+    world: World,
+) -> None:
+    await merged_by_a_test_run(world)
+    await world.put("again", session="real", text="Still no nuts of any kind")
+
+    async def learn_again() -> None:
+        await world.learn("newer", "real", "again", content="Still no peanuts", quote="I cannot eat peanuts")
+
+    world.backend.before["/api/delete_profiles_by_ids"] = [learn_again]
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+    in_use = {name: profile.status for name, profile in world.backend.profiles.items()}
+    assert in_use == {"old": "superseded", "newer": None}
+
+
 async def test_a_deletion_whose_process_ended_brings_a_learning_back_when_it_is_repeated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from reflexio_mcp import explorer
 from reflexio_mcp.cli import build_parser
 from reflexio_mcp.render.reading import session_page
 from reflexio_mcp.render.words import words_for_model
+from reflexio_mcp.rest.models import Interaction, PublishBody, RetrievedLearning, ToolUse
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import offered
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -85,6 +87,26 @@ async def test_a_persons_own_ids_are_no_mention_of_the_person() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "beside_the_text",
+    [
+        {"retrieved_learnings": [RetrievedLearning(kind="profile", learning_id="walnut")]},
+        {"tools_used": [ToolUse(tool_name="buy", tool_data={"item": "walnut"})]},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+async def test_words_find_the_learnings_and_tools_that_an_answer_used(
+    beside_the_text: dict[str, Any],
+) -> None:
+    answer = Interaction(role="Assistant", content="Done.", **beside_the_text)
+    body = PublishBody(user_id="ada", session_id="s", request_id="r2", interaction_data_list=[answer])
+    async with store(request("r1", "Hello there.")) as client:
+        await client.publish(body, minted=False)
+        page = await list_requests(Scope(client=client), TrafficFilter(contains="walnut"), limit=20)
+    assert [(row.request_id, row.matched) for row in page.requests] == [("r2", "tool data")]
+
+
+@pytest.mark.anyio
 async def test_a_session_of_several_users_says_how_many_requests_each_has() -> None:
     said = [request(f"r{number}", "Hello there.", user_id="ada" if number else "jon") for number in range(3)]
     async with store(*said) as client:
@@ -119,3 +141,8 @@ def test_a_filter_may_select_one_second() -> None:
     assert made.start_time == made.end_time
     with pytest.raises(InvalidInput, match="must not be before"):
         make_filter({"start_time": at, "end_time": "2026-01-01T11:59:59Z"})
+
+
+def test_a_date_that_ends_the_filter_includes_that_whole_day() -> None:
+    day = make_filter({"start_time": "2026-11-24", "end_time": "2026-11-24"})
+    assert (day.start_time, day.end_time) == (1_795_478_400, 1_795_564_799)
