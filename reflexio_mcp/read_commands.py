@@ -379,7 +379,7 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
     tools = offered(settings)
     if arguments.json:
-        print_json([{"name": tool.name, "description": tool.description} for tool in tools])
+        print_json([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools])
         return 0
     for tool in tools:
         print(f"{tool.name}\n    {tool.description}")
@@ -402,6 +402,8 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
     if arguments.json:
         print_json(found._asdict() | {"missing": sorted(found.missing), "sound": found.sound})
     else:
+        if arguments.verify and arguments.verify not in found.missing:
+            print("The line that ends with this value is there.")
         print("\n".join(_words_of_check(found)))
     return 0 if found.sound else 1
 

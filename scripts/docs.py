@@ -211,7 +211,7 @@ def limits() -> str:
     return "\n".join([*table, *(f"| {what} | {most} | `{name}` |" for what, most, name in rows)]) + "\n"
 
 
-SHARED_OPTIONS = ("--limit", "--all", "--json")
+SHARED_OPTIONS = ("--limit", "--all")
 """Options that mean the same in each command that has them."""
 
 
@@ -221,9 +221,11 @@ def usage() -> str:
     what = "Lists, the audit (except `--finding`) and deletions take this filter. A request must match all its parts."
     said = ["## The filter", "", what, ""]
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER_HELP.items()]
+    without_json = [f"`{name}`" for name, parser in parsers.items() if not _takes_json(parser)]
     said += [
         "",
-        "Lists also take `--limit N` (default: 20) and `--all`. With `--json`, a command prints JSON.",
+        "Lists also take `--limit N` (default: 20) and `--all`. "
+        f"With `--json`, every command prints JSON, except {', '.join(without_json)}.",
     ]
     for title, commands in COMMANDS.items():
         said += ["", f"## {title}"]
@@ -236,10 +238,14 @@ def usage() -> str:
     return "\n".join(said) + "\n"
 
 
+def _takes_json(parser: argparse.ArgumentParser) -> bool:
+    return any("--json" in action.option_strings for action in parser._actions)
+
+
 def _arguments(parser: argparse.ArgumentParser) -> list[str]:
     """What a command takes besides the settings of the server."""
-    settings = {option.name for option in OPTIONS} | {"help"}
-    taken = [action for action in parser._actions if action.dest not in settings]
+    explained_above = {option.name for option in OPTIONS} | {"help", "json"}
+    taken = [action for action in parser._actions if action.dest not in explained_above]
     filter_options = {f"filter_{name}" for name in FILTER_HELP}
     filtering = [action for action in taken if action.dest in filter_options]
     if len(filtering) == 1:

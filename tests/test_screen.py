@@ -193,7 +193,9 @@ def test_each_command_that_tells_facts_can_answer_in_json(
     assert told("publish", "--user-id", "bob", "--user", "x")["request_id"]
     assert told("restore", "1", "--yes")["restored"]["requests"] == 150
     assert told("import", archive, "--yes")["status"] == "complete"
-    assert "list_requests" in [one["name"] for one in told("tools")]
+    [listed] = [tool for tool in told("tools") if tool["name"] == "list_requests"]
+    assert "contains" in listed["inputSchema"]["properties"]
+    assert "sessions" in listed["outputSchema"]["properties"]
 
 
 @pytest.mark.usefixtures("store")

@@ -190,7 +190,8 @@ class State:
         )
 
         def first_line(number: int) -> dict[str, Any]:
-            return {"event": "begin", "deletion": number, "tool": intention.tool} | dict(intention.facts)
+            line = {"event": "begin", "deletion": number, "tool": intention.tool, "target": intention.target}
+            return line | dict(intention.facts)
 
         with self.database.transaction() as transaction:
             self._keys.require(transaction)

@@ -251,7 +251,8 @@ async def restore_requests(
                 facts.append(Fact(code=FactCode.WRONG_CODE))
             facts.append(Fact(code=FactCode.CONFIRM_RESTORE))
             return _restored(call, planned.plan.model_copy(update={"confirm": code, "facts": facts}))
-        origin = Origin("restore_requests", _client_of(call), app.settings.confirm, confirm)
+        mode = "preview" if shown_first else "off"
+        origin = Origin("restore_requests", _client_of(call), mode, confirm)
 
         async def work(number: JobNumber) -> Restored:
             return await restore(scope, state, planned, number, reporter)

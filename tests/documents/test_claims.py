@@ -134,7 +134,7 @@ PROMISES = {
     "confines them to their user id": "test_nobody_else_sees_it_on_any_surface",
     "a deletion planned on one is confirmed on another": "test_a_deletion_is_confirmed_at_another_replica_by_its_code",
     "the earlier policy stays in force": "test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so",
-    "No tool, page or command deletes or corrects what a hold keeps": "test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so",
+    "No tool, page or command that has this policy deletes or corrects what a hold keeps": "test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so",
     "A state that cannot be read stops the erasure": "test_copies_that_cannot_be_read_stop_an_erasure_before_anything_is_deleted",
     "the same call again deletes what is left": "test_a_kill_at_any_step_loses_nothing_that_was_promised",
     "Deleted content is overwritten in the store": "test_each_way_of_deleting_leaves_nothing_in_any_file",

@@ -104,6 +104,8 @@ def test_each_command_works(document: Path) -> None:
                 )
                 words.pop(0)
             words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", ">>")), None)]
+            if words[:1] == ["systemd-run"]:  # what it runs comes after its own options
+                words = words[next(at for at, word in enumerate(words[1:], 1) if word[0] != "-") :]
             if not words or Path(words[0]).name in SYSTEM or re.match(r"\w+=", words[0]):
                 continue
             if words[0].endswith("reflexio-mcp"):

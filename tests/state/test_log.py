@@ -36,6 +36,7 @@ def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
         "event": "begin",
         "deletion": number,
         "tool": "delete_requests",
+        "target": deletion().target,
         "request_ids": ["r1"],
     }
     assert begin == begin | {"caller": "somebody", "call_id": "call 7"}

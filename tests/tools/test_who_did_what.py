@@ -35,7 +35,7 @@ async def test_the_last_deletions_say_who_asked_who_agreed_and_why(world: World)
     restore, deletion = status["deletions"]
     assert (deletion["by"]["tool"], deletion["by"]["consent"]) == ("delete_request", "preview")
     assert deletion["by"]["reason"] == "a mistake"
-    assert restore["by"]["tool"] == "restore_requests"
+    assert (restore["by"]["tool"], restore["by"]["consent"]) == ("restore_requests", "preview")
     assert (fact_of(status, "log_sound") or {})["number"] == 4
     assert "The audit log has 4 lines; none is changed or missing. It has only what went through" in said
     assert fact_of(status, "last_listed") is None

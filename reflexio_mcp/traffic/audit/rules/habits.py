@@ -44,7 +44,7 @@ class TestTraffic(Rule):
     name = "test-traffic"
     severity = "medium"
     limit = FactCode.KNOWS_NAMES
-    why = "A source, session, user or version says test, demo, staging or development, and Reflexio learns from it as if it were real."
+    why = "A source, session, user or version says test, demo, staging or development. Where Reflexio learns, it takes it for real."
     advice = "Publish tests for evaluation only."
     offers = "delete"
 
