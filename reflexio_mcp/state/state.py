@@ -7,6 +7,7 @@ always taken in this order: cap, copies, log.
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -235,13 +236,7 @@ class State:
             self._refuse_older(transaction, deletion)
 
     def _refuse_older(self, transaction: Transaction, deletion: int) -> None:
-        copies = transaction.execute(
-            "SELECT 1 FROM main.copies WHERE deletion = ? AND deletion IN "
-            "(SELECT id FROM main.deletions WHERE begun < ?) LIMIT 1",
-            deletion,
-            self.log.last_gap(transaction),
-        )
-        if copies:
+        if deletion in self._older_copies(transaction):
             raise StateUnusable(
                 "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
                 "remove the copies of the backup, as docs/shared-server.md says",
@@ -250,12 +245,17 @@ class State:
     def older_copies(self) -> int:
         """Count the copies, of whatever owner, that `refuse_older` keeps from being restored."""
         with self.database.transaction(writes=False) as transaction:
-            [(number,)] = transaction.execute(
-                "SELECT count(*) FROM main.copies WHERE deletion IN "
-                "(SELECT id FROM main.deletions WHERE begun < ?)",
-                self.log.last_gap(transaction),
-            )
-        return number
+            return self._older_copies(transaction).total()
+
+    def _older_copies(self, transaction: Transaction) -> Counter[int]:
+        """Count by deletion the copies that are not known to be newer than the last gap in the log."""
+        gap = self.log.last_gap(transaction)
+        if not gap:
+            return Counter()
+        recorded = transaction.execute("SELECT id, begun FROM main.deletions")
+        newer = {number for number, begun in recorded if is_number(begun) and begun >= gap}
+        copied = transaction.execute("SELECT deletion FROM main.copies")
+        return Counter(deletion for (deletion,) in copied if deletion not in newer)
 
     def _insert(
         self,

@@ -487,6 +487,21 @@ async def test_copies_of_a_backup_of_the_state_are_not_restored_and_newer_ones_a
     assert await world.ids() == {"r4"}
 
 
+@pytest.mark.parametrize("change", ["DELETE FROM deletions", "UPDATE deletions SET begun = 'late'"])
+async def test_copies_of_a_backup_without_their_record_are_not_restored(world: World, change: str) -> None:
+    number = await deleted(world)
+    file = world.folder / "state.db"
+    backup = file.read_bytes()
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_requests", request_ids=["r1", "r2", "r3"], erase=True)
+        file.write_bytes(backup)
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(change)
+        said = await caller.refused("restore_requests", deletion=number)
+    assert "the audit log lacks lines, so this copy may come from a backup" in said
+    assert not await world.ids()
+
+
 async def test_a_state_that_is_put_back_while_a_person_is_asked_restores_nothing(world: World) -> None:
     number = await deleted(world)
     file = world.folder / "state.db"
