@@ -49,6 +49,9 @@ _WITHOUT_GLYPH: Final = re.compile(
 )
 """What Unicode calls default-ignorable besides the category Cf, and the braille blank."""
 
+_UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+"""Control characters, format characters, and the separators of lines and paragraphs."""
+
 _AGE: Final = re.compile(r"([1-9]\d{0,5})(s|min|h|d)")
 _SECONDS_OF_UNIT: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
@@ -68,7 +71,7 @@ def _comparable(name: str) -> str:
     “é” can be stored as one character or as two, and nobody sees a character such as a zero-width space, in the policy
     or in a stored name. A hold whose names only look like the stored ones would keep nothing.
     """
-    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    visible = "".join(letter for letter in name if unicodedata.category(letter) not in _UNSEEN_CATEGORIES)
     return unicodedata.normalize("NFC", _WITHOUT_GLYPH.sub("", visible)).strip()
 
 

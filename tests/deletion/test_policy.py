@@ -838,6 +838,15 @@ def test_a_hold_keeps_a_name_with_a_character_that_nobody_sees(tmp_path: Path, u
         PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("miller", unseen)))
 
 
+@pytest.mark.parametrize("unseen", "\0\a\x7f\x85\u2028\u2029", ids=ascii)
+def test_a_hold_keeps_a_stored_name_with_a_control_character_or_a_separator(
+    tmp_path: Path, unseen: str
+) -> None:
+    policy = PolicyFile(write(tmp_path / "policy.toml", HOLD))
+    assert policy.now().held_by("ada", f"mil{unseen}ler")
+    assert not policy.now().held_by("ada", f"mil{unseen}l")
+
+
 def test_a_pipe_is_no_policy(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "policy.toml")
     with pytest.raises(InvalidInput, match="it is no file"):
