@@ -23,7 +23,7 @@ from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, ErasedBefore, Erasure, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.restores import jobs_not_over
-from reflexio_mcp.state.tables import LATEST, Database, Transaction, is_number, is_time
+from reflexio_mcp.state.tables import BEHIND_ALL_LINES, Database, Transaction, is_number, is_time
 
 __all__ = ["Reading"]
 
@@ -124,9 +124,9 @@ class _PastErasure(NamedTuple):
     Args:
         deletion: its number.
         ended: number of its last log line.
-        by: the tag of the user whose copies alone it reached; that of no user for an operator's.
-        names: tags; with the tag of a user and a slash before it, only of that user's copies. Tags of `OF_USER` say
-            of which users alone it removed any.
+        by: the tag of the user whose copies were the only ones that it reached; that of no user for an operator's.
+        names: tags; with the tag of a user and a slash before it, only of that user's copies. If tags of
+            `OF_USER` are among them, it removed copies of these users only.
     """
 
     deletion: int
@@ -369,7 +369,10 @@ class Copies:
         # SQLite keeps other values in a column of numbers, too.
         return [
             _PastErasure(
-                number, ended if isinstance(ended, int) else LATEST, by, frozenset(str(names).split())
+                number,
+                ended if isinstance(ended, int) else BEHIND_ALL_LINES,
+                by,
+                frozenset(str(names).split()),
             )
             for number, ended, by, names in rows
         ]

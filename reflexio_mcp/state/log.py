@@ -18,7 +18,7 @@ from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.job_rows import COLUMNS, JobRow, JobSeals
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
-from reflexio_mcp.state.tables import MOST, Transaction, is_number, is_time
+from reflexio_mcp.state.tables import BEHIND_ALL_LINES, Transaction, is_number, is_time
 
 __all__ = ["Entry", "Verified", "said_in"]
 
@@ -28,9 +28,6 @@ RECORDS_AT_ONCE: Final = 20
 
 CUT: Final = "log_cut"
 """The event of a line that says that earlier lines are gone."""
-
-NOT_YET_SAID: Final = MOST - 1
-"""Stands for the number of a line that comes after all others."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -220,12 +217,12 @@ class AuditLog:
     def last_gap(self, transaction: Transaction) -> int:
         """Return the number of the last line before which lines are gone.
 
-        It is 0 if none are, and `NOT_YET_SAID` if the line that will say so is not written yet.
+        It is 0 if none are, and `BEHIND_ALL_LINES` if the line that will say so is not written yet.
         A noted end that was changed proves nothing.
         """
         noted = self._noted(transaction)
         if noted and noted != DAMAGED and not _has(transaction, noted):
-            return NOT_YET_SAID
+            return BEHIND_ALL_LINES
         rows = transaction.execute(
             "SELECT id, line FROM main.log WHERE line LIKE ? ORDER BY id DESC", f'%"event": "{CUT}"%'
         )

@@ -143,6 +143,9 @@ LATEST: Final = 253_402_300_799
 MOST: Final = 2**63
 """No number in the state is as large."""
 
+BEHIND_ALL_LINES: Final = MOST - 1
+"""Stands for a line of the log that comes after all others."""
+
 APPLICATION_ID: Final = 0x52465354
 """Marks a SQLite file as a state, since version 14."""
 
