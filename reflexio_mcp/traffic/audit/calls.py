@@ -58,8 +58,8 @@ def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whol
     """
     if whole and run.unmixed:
         first, last = run.requests[0].created_at, run.requests[-1].created_at
-        alone = replace(wanted, source=run.source, start_time=first, end_time=last)
-        return _call(offer, "delete_requests", _arguments(alone, offer))
+        of_run = replace(wanted, source=run.source, start_time=first, end_time=last)
+        return _call(offer, "delete_requests", _arguments(of_run, offer))
     ids = [request.request_id for request in run.requests]
     if len(ids) <= IDS_GIVEN and can_be_given(*ids):
         return _call(offer, "delete_requests", {"request_ids": ids})
