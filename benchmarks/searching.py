@@ -110,7 +110,7 @@ async def _made(what: str, store: str) -> dict[str, Any]:
 
     client = ReflexioClient("http://embedded.invalid", transport=EmbeddedStore(store))
     try:
-        scope = Scope(client, exact=True, learns=False)
+        scope = Scope(client, embedded=True, learns=False)
         begun, processor = time.perf_counter(), time.process_time()
         if what == "read":
             looked_at = await read_all(client)

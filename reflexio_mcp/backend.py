@@ -235,7 +235,7 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
         Scope,
         masked=settings.mask,
         learns=not settings.embedded,
-        exact=settings.embedded,
+        embedded=settings.embedded,
         policy=policy_at(settings.policy),
         fingerprints=Fingerprints(secret_of_fingerprints),
     )

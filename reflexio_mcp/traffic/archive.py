@@ -272,7 +272,7 @@ class Export:
 
         async with aclosing(pager.picked()) as parts:
             async for _, items in parts:
-                if self._scope.exact:  # only the embedded store has fields that a page of sessions lacks
+                if self._scope.embedded:  # only there are fields that a page of sessions lacks
                     await read_set(self._scope, [item.request.request_id for item in items], take, whole=True)
                 else:
                     await take(items)

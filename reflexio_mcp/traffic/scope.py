@@ -19,7 +19,8 @@ class Scope:
         caller: names somebody with a sign-in or a token of their own; empty for everybody else.
         masked: stored content is not shown, and must not be found out by searching for words.
         learns: whether the backend learns from what is stored; the embedded store does not.
-        exact: whether a request can be read and restored completely, which only the embedded store allows.
+        embedded: whether this is the embedded store. Only there can a request be read and restored completely, and only
+            there does a query take `search`, `resume_at` and `most_reply_bytes`.
         policy: what the operator keeps from deletion.
     """
 
@@ -29,7 +30,7 @@ class Scope:
     masked: bool = False
     fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
     learns: bool = True
-    exact: bool = False
+    embedded: bool = False
     policy: PolicyFile = field(default_factory=lambda: policy_at(""), compare=False, repr=False)
 
     @property

@@ -655,7 +655,7 @@ async def test_what_no_store_would_have_is_not_put_into_one(
     request = {"request_id": "r", "user_id": "ada", "session_id": "s", "created_at": 1} | wrong
     line = json.dumps({"request": request, "interactions": [{"interaction_id": 1, "content": "x"}]})
     async with ReflexioClient("http://store", transport=store) as client:
-        done = await import_requests(Scope(client, exact=True), [line.encode()])
+        done = await import_requests(Scope(client, embedded=True), [line.encode()])
         assert [one.why for one in done.not_restored] == ["not_restorable"]
     assert await command("sessions", "--store", str(tmp_path / "a.db")) == 0
     assert "Nothing was found" in capsys.readouterr().err

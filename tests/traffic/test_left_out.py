@@ -210,11 +210,11 @@ async def compare(case: Case, kind: str, limit: int, deletions: list[int]) -> No
     """Read two equal stores, one with and one without what only the embedded store can do."""
     found: list[Listed] = []
     with tempfile.TemporaryDirectory() as folder:
-        for exact in (False, True):
-            path = Path(folder) / f"{exact}.db"
+        for embedded in (False, True):
+            path = Path(folder) / f"{embedded}.db"
             fill(path, case.stored)
             async with opened(path) as client:
-                scope = Scope(client, learns=False, exact=exact)
+                scope = Scope(client, learns=False, embedded=embedded)
                 found.append(await listed(scope, case.wanted, kind, limit, deletions))
     plain, searched = found
     assert searched.rows == plain.rows

@@ -340,7 +340,7 @@ async def test_where_sessions_are_long_a_page_has_few_and_the_longest_is_read_wi
             return page
 
         monkeypatch.setattr(client, "get_requests", noted)
-        pager = paging.SessionPager(Scope(client, learns=False, exact=in_process), TrafficFilter())
+        pager = paging.SessionPager(Scope(client, learns=False, embedded=in_process), TrafficFilter())
         found = [item.request.request_id async for part in pager.parts() for item in part.requests]
     assert found == [f"r{number}" for number in reversed(range(24))]
     assert len(pages) <= 24

@@ -563,7 +563,7 @@ def kept_form(scope: Scope, change: Change | None) -> WayBackState:
     """Return how much of an item its recovery copy restores."""
     if change:
         return "text"
-    return "whole" if scope.exact else "words"
+    return "whole" if scope.embedded else "words"
 
 
 @contextmanager

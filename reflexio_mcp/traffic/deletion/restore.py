@@ -408,7 +408,7 @@ class Storing:
     def _note_there(self, key: str, item: Item | None) -> None:
         """Note that the same is stored already, or something else if `item` is `None`."""
         self.became[key] = "already_there" if item else "id_taken"
-        self.images_not_compared |= item is not None and not self.scope.exact
+        self.images_not_compared |= item is not None and not self.scope.embedded
 
     def _note_restored(self, key: str, item: Item) -> None:
         self.back[key] = item
@@ -441,7 +441,7 @@ class Storing:
 
     def _is_same(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
         """Whether a request has all that `_store` preserves."""
-        return is_stored_as(stored, restored, whole=self.scope.exact and restored.request.whole)
+        return is_stored_as(stored, restored, whole=self.scope.embedded and restored.request.whole)
 
     def _as_sent(self, item: RequestWithInteractions) -> RequestWithInteractions:
         evaluation_only = self.evaluation_only or item.request.evaluation_only
@@ -472,7 +472,7 @@ class Storing:
         request = item.request
         interactions = [sendable for stored in item.interactions if (sendable := publishable(stored))]
         try:
-            if self.scope.exact and request.whole:
+            if self.scope.embedded and request.whole:
                 await self.scope.client.put_back(item)
             elif interactions:
                 self.interactions_lost += len(item.interactions) - len(interactions)

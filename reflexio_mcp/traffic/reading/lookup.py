@@ -233,7 +233,7 @@ async def read_set(
         filters: together they select the whole set; empty if no filter is known.
         whole: read every field, if the backend can.
     """
-    if whole and scope.exact:
+    if whole and scope.embedded:
         await _read_whole(scope, ids, take, progress)
         return
     left = dict.fromkeys(ids)
@@ -253,7 +253,7 @@ async def read_set(
     if len(left) > FEW and len(filters) * LEAST_PER_FILTER <= len(left):
         await _read_filters(scope, filters, left, found)
     # A store in this process is no faster with several at once.
-    await for_each(list(left), look, at_once=1 if scope.exact else LOOKUPS_AT_ONCE)
+    await for_each(list(left), look, at_once=1 if scope.embedded else LOOKUPS_AT_ONCE)
 
 
 async def _read_filters(

@@ -145,19 +145,22 @@ class SessionPager:
         if self._clock >= complete:
             return True
         await anyio.sleep(min(complete - self._clock, LONGEST_WAIT))
-        self._clock = float(complete)
+        self._clock = float(complete)  # so that the second reading does not wait again
         return False
 
     def cursor(self, listing: Listing, part: SessionPart, last: RequestWithInteractions | None) -> Cursor:
         assert self._frozen is not None
+        created_at, arrival, request_id = order_of(last) if last else (0, 0, "")
         return Cursor(
-            listing,
-            self._filter,
-            self._frozen,
-            part.offset,
-            part.newest,
-            part.session_id,
-            *(order_of(last) if last else (0, 0, "")),
+            listing=listing,
+            filter=self._filter,
+            frozen=self._frozen,
+            offset=part.offset,
+            newest=part.newest,
+            session_id=part.session_id,
+            created_at=created_at,
+            arrival=arrival,
+            request_id=request_id,
         )
 
     async def parts(self) -> AsyncGenerator[SessionPart]:
@@ -175,7 +178,7 @@ class SessionPager:
 
     async def picked(self) -> AsyncGenerator[tuple[SessionPart, list[RequestWithInteractions]]]:
         """Yield the rest of each session, newest first, and its requests that pass the whole filter."""
-        search = self._filter.search if self._scope.exact else None
+        search = self._filter.search if self._scope.embedded else None
         async with aclosing(self._pages(search)) as pages:
             async for page in pages:
                 # One hop to a thread for the page. Each takes long while the machine is busy.
@@ -196,7 +199,7 @@ class SessionPager:
             self._confirmed = await self._ask()
         offset, page = await self._start(search)
         seen: set[str] = set()
-        resumed: set[tuple[int, str]] = set()
+        resumed: set[tuple[int, str]] = set()  # last sessions of pages, from which it has read on
         while True:
             self.on_last_page = not page.has_more
             parts: list[SessionPart] = []
@@ -219,20 +222,19 @@ class SessionPager:
             yield parts
             if not more:
                 return
-            if last in resumed:
-                # A search named this session without reading it, and no page that can be read has it: to look for it
-                # went back to where this began. Go on behind it.
+            was_resumed = last in resumed
+            if not was_resumed:
+                resumed.add(last)
+                offset, page = await self._resume(
+                    search, offset + len(shown) - 1, last, _has_session(shown[-1])
+                )
+            if was_resumed or _ids(page) == shown:
+                # `_back_to` led to a page from which it has read on before: a session that a search names without
+                # reading it may be on no page that can be read. Go on behind this page.
                 offset += len(shown)
                 page = await self._page(offset, search)
-                continue
-            resumed.add(last)
-            offset, page = await self._resume(search, offset + len(shown) - 1, last, _has_session(shown[-1]))
-            if _ids(page) == shown:
-                # Beside a session that cannot be read, a page can have a single long one: go on behind it.
-                offset += len(shown)
-                page = await self._page(offset, search)
-            if _ids(page) == shown:
-                raise NotTheApi("it sends the same page again", effect="none")
+                if _ids(page) == shown:
+                    raise NotTheApi("it sends the same page again", effect="none")
 
     async def _start(self, search: Search | None) -> tuple[int, RequestPage]:
         if after := self._after:
@@ -257,30 +259,30 @@ class SessionPager:
         search: Search | None,
         offset: int,
         key: tuple[int, str],
-        is_known: Callable[[RequestPage], bool],
+        leaves_no_gap: Callable[[RequestPage], bool],
     ) -> tuple[int, RequestPage]:
         """Return the page that begins with a session or, if it is gone, with what follows it.
 
         Args:
             offset: about where the session is.
             key: its newest second and its id. The second is 0 if the session cannot be read.
-            is_known: whether nothing is missing before a page that was read by its offset.
+            leaves_no_gap: whether nothing is missing before a page that was read by its offset.
         """
-        if self._scope.exact and key[0]:
+        if self._scope.embedded and key[0]:
             try:
                 return offset, await self._page(offset, search, resume_at=key)
             except ServerFault:
                 pass  # Part of the page cannot be read, and its parts are found by their offsets.
-        return await self._back_to(offset, search, is_known)
+        return await self._back_to(offset, search, leaves_no_gap)
 
     async def _back_to(
-        self, offset: int, search: Search | None, is_known: Callable[[RequestPage], bool]
+        self, offset: int, search: Search | None, leaves_no_gap: Callable[[RequestPage], bool]
     ) -> tuple[int, RequestPage]:
-        """Return the page at an offset or an earlier one: the first that `is_known` accepts, or page 0."""
+        """Return the page at an offset or an earlier one: the first that `leaves_no_gap` accepts, or page 0."""
         step = self._batch
         while True:
             page = await self._page(offset, search)
-            if offset == 0 or is_known(page):
+            if offset == 0 or leaves_no_gap(page):
                 return offset, page
             # Doubled steps soon find a session that many deletions have moved.
             offset, step = max(0, offset - step), step * 2
@@ -316,7 +318,7 @@ class SessionPager:
         """Read a page with fewer sessions until it fits; two sessions may be longer."""
         while True:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-            if self._batch == 1 and not self._scope.exact:
+            if self._batch == 1 and not self._scope.embedded:
                 # Reflexio knows no `most_reply_bytes`: what does not fit would be sent, and then asked for again.
                 return await _read_page(self._scope, query)
             limited = query.model_copy(update={"most_reply_bytes": PAGE_BYTES, "resume_at": resume_at})
@@ -328,11 +330,10 @@ class SessionPager:
                 if self._batch == 1:
                     return await _read_page(self._scope, query)
                 self._batch = max(1, self._batch // 4)
-                continue
             except ServerFault as error:
                 if resume_at or not await _can_be_divided(self._scope, query, error):
                     raise
-            return await _read_in_parts(self._scope, query)
+                return await _read_in_parts(self._scope, query)
 
     async def _ask(self) -> frozenset[str]:
         """Return the matching requests for which the service confirms the finding.
@@ -403,7 +404,7 @@ async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, di
     except (ServerFault, ReplyTooLarge) as error:
         if not await _can_be_divided(scope, query, error):
             raise
-    return await _read_in_parts(scope, query)
+        return await _read_in_parts(scope, query)
 
 
 async def _can_be_divided(scope: Scope, query: RequestQuery, error: ReflexioError) -> bool:
@@ -445,6 +446,7 @@ async def _succeeds(scope: Scope, query: RequestQuery) -> bool:
 
 
 async def _answers(scope: Scope, query: RequestQuery) -> bool:
+    """Whether the service answers the same query for a user who has nothing."""
     return await _succeeds(scope, query.model_copy(update={"user_id": str(uuid.uuid4())}))
 
 
@@ -483,15 +485,18 @@ class _Reader:
         )
 
     async def _session(self, query: RequestQuery) -> RequestPage:
-        """Read the only session of a query in periods that are as long as can be read, the newest first."""
+        """Read the only session of a query in periods that are as long as can be read, the newest first.
+
+        A session without an id in the query is read only if it is too long: first by its offset, in ever longer periods
+        up to `latest`, until one shows its id; from then on by its id, in the periods before.
+        """
         others_may_follow = not query.session_id
         found: list[RequestWithInteractions] = []
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
         first, last, seconds = query.start_time or 0, latest, PERIOD_AT_FIRST
-        # A session that is only too long is read by its id, as soon as a period shows it.
         while last >= first and (query.session_id or self._too_long):
             begin = max(first, last - seconds)
-            # Without its id, it is at its offset only while all later requests are in the period.
+            # It is at its offset only while all later requests are in the period.
             period = {"start_time": begin, "end_time": last if query.session_id else latest}
             page = await self.attempt(query.model_copy(update=period))
             if page is None and last - begin > SHORTEST_PERIOD:
