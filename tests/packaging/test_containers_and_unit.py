@@ -386,7 +386,8 @@ def unit_command() -> list[str]:
 def unit_variables() -> dict[str, str]:
     file = (UNIT.parent / "reflexio-mcp.env").read_text(encoding="utf-8")
     own = dict(pair.split("=", 1) for pair in unit()["Environment"][0].split())
-    return own | assignments(file)
+    # As systemd reads them, with their quotes off.
+    return own | {name: value.strip('"') for name, value in assignments(file).items()}
 
 
 def test_the_unit_starts_the_server_with_words_and_variables_that_it_takes(

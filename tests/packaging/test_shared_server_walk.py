@@ -270,7 +270,7 @@ async def test_the_page_of_a_shared_server_leads_from_a_bare_machine_to_two_repl
         assert await listed(walk.proxy, ada) == 0
 
         log = await walk.run(f"psql -At memory <<'END'\n{walk.sql(walk.the_next('reflexio_mcp.log'))}\nEND")
-        assert "|delete_requests|" in log.said
+        assert "|begin|user ada, session moving|" in log.said
         assert (await walk.run("reflexio-mcp log --verify")).code == 0
         assert "none changed or missing" in (await walk.run("reflexio-mcp log --verify")).said
 
