@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import World, text_of
+from tests.deletion.support import Caller, World, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -467,14 +467,20 @@ async def test_once_all_copies_are_gone_neither_status_nor_receipt_offers_an_und
     assert f"Deletion {number} has no recovery copy that you can restore." in said
 
 
+async def erase_and_put_back(world: World, caller: Caller) -> Path:
+    """Erase what `deleted` has copied, and put the state back as it was before. Returns its file."""
+    file = world.folder / "state.db"
+    backup = file.read_bytes()
+    await caller.receipt("delete_requests", request_ids=["r1", "r2", "r3"], erase=True)
+    file.write_bytes(backup)
+    return file
+
+
 async def test_copies_of_a_backup_of_the_state_are_not_restored_and_newer_ones_are(world: World) -> None:
     """They may have been erased since. That the state is older is seen by the end of its log."""
     number = await deleted(world)
-    file = world.folder / "state.db"
-    backup = file.read_bytes()
     async with world.connect(CONFIRM="off") as caller:
-        await caller.receipt("delete_requests", request_ids=["r1", "r2", "r3"], erase=True)
-        file.write_bytes(backup)
+        await erase_and_put_back(world, caller)
         said = await caller.refused("restore_requests", deletion=number)
         await world.put("r4")
         newer = await caller.receipt("delete_request", request_id="r4")
@@ -490,11 +496,8 @@ async def test_copies_of_a_backup_of_the_state_are_not_restored_and_newer_ones_a
 @pytest.mark.parametrize("change", ["DELETE FROM deletions", "UPDATE deletions SET begun = 'late'"])
 async def test_copies_of_a_backup_without_their_record_are_not_restored(world: World, change: str) -> None:
     number = await deleted(world)
-    file = world.folder / "state.db"
-    backup = file.read_bytes()
     async with world.connect(CONFIRM="off") as caller:
-        await caller.receipt("delete_requests", request_ids=["r1", "r2", "r3"], erase=True)
-        file.write_bytes(backup)
+        file = await erase_and_put_back(world, caller)
         with closing(sqlite3.connect(file)) as connection, connection:
             connection.execute(change)
         said = await caller.refused("restore_requests", deletion=number)
