@@ -91,8 +91,8 @@ PROBLEMS: Final = {
         "warning", "The end of the log was cut off, or the state was removed, emptied or restored from a backup.",
         "Run `reflexio-mcp log --verify`, and find out who writes to the state."),
     "copies-older": Problem(
-        "warning", "They may come from a backup and may have been erased since, so they are not restored.",
-        "Remove the copies of the backup as docs/shared-server.md says."),
+        "warning", "They may have been erased since, so they are not restored.",
+        "Put a missing key back in REFLEXIO_MCP_STATE_KEYS, or remove the copies as docs/shared-server.md says."),
     "copies-unreadable": Problem(
         "warning", "They can be neither restored nor erased; they are removed when their days are over.",
         "Put the key back in REFLEXIO_MCP_STATE_KEYS, or remove the copies as docs/shared-server.md says."),
@@ -220,7 +220,11 @@ def _check_state(state: State) -> Finding:
     if state.log.is_cut():
         return problem("log-cut", "The audit log lacks lines that were written.")
     if number := state.older_copies():
-        return problem("copies-older", f"{number:,} recovery copies are older than a gap in the audit log.")
+        return problem(
+            "copies-older",
+            f"{number:,} recovery copies are older than a gap in the audit log, or than a deletion that erased copies "
+            "and whose record cannot be read.",
+        )
     if number := state.copies.count_unreadable():
         return problem(
             "copies-unreadable",

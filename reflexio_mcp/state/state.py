@@ -32,7 +32,7 @@ from reflexio_mcp.state.job_rows import (
     JobSeals,
 )
 from reflexio_mcp.state.judgements import Judgements
-from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
+from reflexio_mcp.state.keys import KEY_ADVICE, KeyedDatabase, Keys, RowChanged
 from reflexio_mcp.state.log import AuditLog, said_in
 from reflexio_mcp.state.must_go import MustGoNotes, stored_tags
 from reflexio_mcp.state.records import (
@@ -56,7 +56,14 @@ from reflexio_mcp.state.records import (
     RestoreIntention,
 )
 from reflexio_mcp.state.restores import GIVEN_UP_DAYS, jobs_not_over
-from reflexio_mcp.state.tables import Database, StateUnusable, Transaction, is_number, is_time
+from reflexio_mcp.state.tables import (
+    BEHIND_ALL_LINES,
+    Database,
+    StateUnusable,
+    Transaction,
+    is_number,
+    is_time,
+)
 
 __all__ = ["RECORD_DAYS", "State", "in_thread"]
 
@@ -228,34 +235,55 @@ class State:
             )
 
     def refuse_older(self, deletion: int) -> None:
-        """Raise `StateUnusable` if an erasure that the state does not know may have removed the copies of a deletion.
+        """Raise `StateUnusable` if an erasure that nobody can read may have removed the copies of a deletion.
 
-        So it is with a backup that was put back, as far as the log shows that.
+        So it is with a backup that was put back, as far as the log shows that, and with an erasure whose record was
+        changed, or is sealed with a key that this server does not have.
         """
         with self.database.transaction(writes=False) as transaction:
             self._refuse_older(transaction, deletion)
 
     def _refuse_older(self, transaction: Transaction, deletion: int) -> None:
-        if deletion in self._older_copies(transaction):
+        if deletion in self._copies_before(transaction, self.log.last_gap(transaction)):
             raise StateUnusable(
                 "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
                 "remove the copies of the backup, as docs/shared-server.md says",
+            )
+        if deletion in self._copies_before(transaction, self._last_unreadable_erasure(transaction)):
+            raise StateUnusable(
+                "the record of a later deletion that erased copies cannot be read, so it may have erased this copy",
+                KEY_ADVICE,
             )
 
     def older_copies(self) -> int:
         """Count the copies, of whatever owner, that `refuse_older` keeps from being restored."""
         with self.database.transaction(writes=False) as transaction:
-            return self._older_copies(transaction).total()
+            line = max(self.log.last_gap(transaction), self._last_unreadable_erasure(transaction))
+            return self._copies_before(transaction, line).total()
 
-    def _older_copies(self, transaction: Transaction) -> Counter[int]:
-        """Count by deletion the copies that are not known to be newer than the last gap in the log."""
-        gap = self.log.last_gap(transaction)
-        if not gap:
+    def _copies_before(self, transaction: Transaction, line: int) -> Counter[int]:
+        """Count by deletion the copies that are not known to be newer than a line of the log; 0 for no line."""
+        if not line:
             return Counter()
         recorded = transaction.execute("SELECT id, begun FROM main.deletions")
-        newer = {number for number, begun in recorded if is_number(begun) and begun >= gap}
+        newer = {number for number, begun in recorded if is_number(begun) and begun >= line}
         copied = transaction.execute("SELECT deletion FROM main.copies")
         return Counter(deletion for (deletion,) in copied if deletion not in newer)
+
+    def _last_unreadable_erasure(self, transaction: Transaction) -> int:
+        """Return the last log line of the newest erasure whose record these keys do not open; 0 if they open all.
+
+        Its names are tags under a key that this server may not have, so nobody can compare them with those of a copy.
+        """
+        rows = transaction.execute(
+            f"SELECT ended, intention, {IDENTITY} FROM main.deletions WHERE erased_names != '' ORDER BY ended DESC"  # noqa: S608
+        )
+        for ended, intention, *identity in rows:
+            try:
+                self._seals.intended(JobIdentity(*identity), intention)
+            except RowChanged:
+                return ended if is_number(ended) else BEHIND_ALL_LINES
+        return 0
 
     def _insert(
         self,

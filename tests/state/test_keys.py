@@ -5,6 +5,7 @@ import pytest
 from reflexio_mcp.state.keys import WrongKey
 from reflexio_mcp.state.records import CapReached, JobNumber
 from reflexio_mcp.state.state import State
+from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
     ALICE,
     KEY,
@@ -105,6 +106,23 @@ def test_what_another_key_has_sealed_is_skipped_and_counted(place: Place) -> Non
     ended(running, OPERATOR, erasing, erase=("r:r1", "r:r2"))
     assert [one.id for one in moved.copies.read(OPERATOR, erasing=True)] == ["r2", "r3"]
     assert [one.id for one in moved.copies.read(OPERATOR)] == ["r3"], "erased, although nobody could open it"
+
+
+def test_copies_older_than_an_erasure_under_a_key_that_was_lost_are_not_restored(place: Place) -> None:
+    """Nobody can tell whether it named them. The row of the lost key was deleted, as docs/shared-server.md says."""
+    older = deleted(place.process(), OPERATOR, copied())
+    with_both = place.process(keys=(NEW, KEY))
+    deleted(with_both, OPERATOR, erase=("r:r9",))
+    with_both.refuse_older(older)
+    deleted(place.process(keys=(NEW,)), OPERATOR, erase=("r:r1",))
+    place.sql("DELETE FROM main.keys WHERE at = (SELECT max(at) FROM main.keys)")
+    without = place.process()
+    newer = deleted(without, OPERATOR, copied("r2"))
+    with pytest.raises(StateUnusable, match="cannot be read, so it may have erased this copy") as refused:
+        without.refuse_older(older)
+    assert "REFLEXIO_MCP_STATE_KEYS" in refused.value.advice
+    without.refuse_older(newer)
+    assert without.older_copies() == 1
 
 
 def test_who_only_looks_with_a_new_key_stops_no_server(place: Place) -> None:
