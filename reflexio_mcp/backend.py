@@ -109,9 +109,11 @@ def local_key(settings: Settings) -> bytes | None:
         private_files.restrict(path)
     try:
         found = private_files.read_secret(path)
-        if found is None:
-            if holds_sealed(folder / _STATE_FILE):
+        if found is None and holds_sealed(folder / _STATE_FILE):
+            found = private_files.read_secret(path)  # another process may have made both files since
+            if found is None:
                 raise WrongKey(*KEY_MISSING)
+        if found is None:
             private_files.make_secret(path, secrets.token_bytes(_KEY_BYTES))
             found = private_files.read_secret(path) or b""  # empty if somebody has removed it at once
     except WrongKey:  # an `OSError` too

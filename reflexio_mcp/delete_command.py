@@ -344,9 +344,7 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
         )
     wanted = filter_of(typed, settings)
     erase_with_learnings = arguments.erase and arguments.include_learnings
-    return Filtered.of(
-        scope, wanted, erase_with_learnings=erase_with_learnings, names_user=bool(wanted.user_id)
-    )
+    return Filtered.of(scope, wanted, erase_with_learnings=erase_with_learnings)
 
 
 def _run(

@@ -156,6 +156,17 @@ def test_of_several_users_the_number_is_typed(run: Run, store: str, answer: str,
     assert left(store) == ALL - gone
 
 
+def test_of_everything_of_the_only_user_the_number_is_typed(
+    run: Run, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever set REFLEXIO_USER_ID chose the user, not the person who types the command."""
+    monkeypatch.setenv("REFLEXIO_USER_ID", "bob")
+    of_bob = {request_id for request_id, (user_id, _) in STORED.items() if user_id == "bob"}
+    code, said = run("delete", "--everything", typed="y\n")
+    assert f"Type {len(of_bob)} to delete: " in said
+    assert (code, left(store)) == (1, ALL)
+
+
 def test_a_dry_run_deletes_nothing(run: Run, store: str) -> None:
     code, said = run("delete", "--source", "ci.e2e", "--dry-run")
     assert (code, "3 requests with 3 interactions" in said) == (0, True)

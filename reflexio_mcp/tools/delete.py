@@ -145,7 +145,7 @@ async def prepare_set(
         raise InvalidInput("The filter", NAMES_NOTHING)
     else:
         erase_with_learnings = options.erase and options.include_learnings
-        target = Filtered.of(scope, wanted, erase_with_learnings=erase_with_learnings, names_user=names_user)
+        target = Filtered.of(scope, wanted, erase_with_learnings=erase_with_learnings)
     return await prepare(call, target, options, confirm, shown_first=given_empty(request_ids))
 
 

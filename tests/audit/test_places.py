@@ -193,7 +193,7 @@ async def test_an_audit_shows_every_place_that_has_room() -> None:
 def test_what_has_to_be_judged_cannot_be_deleted_by_its_finding(finding: str) -> None:
     wanted = TrafficFilter(finding=finding, user_id="ada")
     with pytest.raises(InvalidInput, match="Judge each, and name what goes") as refusal:
-        Filtered.of(Scope(client=None), wanted, erase_with_learnings=False, names_user=True)  # type: ignore[arg-type]
+        Filtered.of(Scope(client=None), wanted, erase_with_learnings=False)  # type: ignore[arg-type]
     assert "audit_traffic with finding=" in WORDS.say(refusal.value.facts)
 
 

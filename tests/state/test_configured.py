@@ -12,7 +12,7 @@ import pytest
 from reflexio_mcp.backend import local_key, open_state, process_key
 from reflexio_mcp.cli import main
 from reflexio_mcp.settings import ConfigurationError, load
-from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.state.tables import StateUnusable, holds_sealed
 from tests.state.conftest import KEY, OPERATOR, copied, deleted, deletion
 from tests.support.stdio import environment
 
@@ -131,6 +131,21 @@ def test_beside_an_unreadable_state_no_key_is_made(tmp_path: Path) -> None:
     with pytest.raises(StateUnusable):
         local_key(load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")}))
     assert not (tmp_path / "fingerprint.key").exists()
+
+
+def test_a_key_that_another_process_makes_with_its_state_meanwhile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no key file when this process looked, and a sealed state when it looked again."""
+    settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+
+    def looks_late(path: Path) -> bool:
+        monkeypatch.undo()
+        deleted(open_state(settings), OPERATOR, copied())
+        return holds_sealed(path)
+
+    monkeypatch.setattr("reflexio_mcp.backend.holds_sealed", looks_late)
+    assert local_key(settings) == (tmp_path / "fingerprint.key").read_bytes()
 
 
 def test_a_key_that_others_could_read_is_made_private_and_opens_the_copies(tmp_path: Path) -> None:

@@ -311,16 +311,14 @@ class Filtered(Target):
         return self.wanted.finding
 
     @classmethod
-    def of(
-        cls, scope: Scope, wanted: TrafficFilter, *, erase_with_learnings: bool, names_user: bool
-    ) -> "Filtered":
+    def of(cls, scope: Scope, wanted: TrafficFilter, *, erase_with_learnings: bool) -> "Filtered":
         """Make the target of a filter.
+
+        A filter that narrows nothing and names no user selects `everything`, also of the only user of a scope.
 
         Args:
             erase_with_learnings: erase what the filter selects, and what was learned from it. Of a user alone, that is
                 all data of the user.
-            names_user: the caller has named the filter's user. Without that, a filter that narrows nothing selects
-                `everything`.
 
         Raises:
             InvalidInput: the filter names a finding that somebody has to judge, request by request.
@@ -329,6 +327,7 @@ class Filtered(Target):
         if erase_with_learnings and scope.learns and wanted.user_id and not wanted.narrows:
             return User(wanted)
         whole_user = bool(wanted.user_id) and not wanted.narrows and not scope.learns
+        names_user = bool(wanted.user_id and not scope.user_id)
         return cls(wanted, everything=not names_user and not wanted.narrows, whole_user=whole_user)
 
     def name(self, *, words: bool = True) -> str:
