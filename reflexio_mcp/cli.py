@@ -209,7 +209,8 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         parser = commands[found.command]
         if word.startswith("-"):
             parser.error(f"unknown option `{word}`{_did_you_mean(word, parser.options)}")
-        parser.error(f"unexpected argument `{word}`")
+        put_first = "; put the command first" if word in commands and first.startswith("-") else ""
+        parser.error(f"unexpected argument `{word}`{put_first}")
     typed = vars(found).copy()
     found.flags = {option.name: typed[option.name] for option in OPTIONS if option.name in typed}
     found.filter = {
@@ -763,7 +764,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "--request-id",
                     type=_text,
                     metavar="ID",
-                    help="your own id, so that a repeat stores nothing twice",
+                    help="your own id: repeated with the same --session-id, it stores nothing twice",
                 ),
                 _switch("--evaluation-only", "store it, and never learn from it"),
                 _switch("--session-finished", "it is the last of its session: learn now"),

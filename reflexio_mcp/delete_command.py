@@ -194,9 +194,10 @@ def _plan_ask_and_act(
 
 def _show_plan(screen: Screen, planned: Planned) -> None:
     screen.show(planned.plan)
-    shown = len(planned.plan.examples)
-    if 0 < shown < planned.size:
-        screen.say(f"(the first {shown:,})")
+    shown, selected = len(planned.plan.examples), planned.plan.selected
+    total = selected.requests or selected.interactions
+    if 0 < shown < total:
+        screen.say(f"(the first {shown:,} of {total:,})")
     screen.say(SHELL.say(planned.plan.facts))
     screen.say(SHELL.undo(planned.plan.way_back))
 

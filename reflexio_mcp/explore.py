@@ -25,6 +25,7 @@ from mcp.types import (
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
+    Implementation,
     ProgressNotification,
     ProgressToken,
 )
@@ -34,6 +35,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from reflexio_mcp import __version__
 from reflexio_mcp.explorer.document import document, shell
 from reflexio_mcp.read_commands import filter_of
 from reflexio_mcp.server.server import ReflexioServer
@@ -87,7 +89,8 @@ async def _serve(settings: Settings, first_filter: dict[str, Any]) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # A browser that connects too early waits.
     progress = _Progress()
-    async with Client(ReflexioServer(settings), message_handler=progress.hear) as client:
+    page = Implementation(name="reflexio-mcp explore", version=__version__)
+    async with Client(ReflexioServer(settings), client_info=page, message_handler=progress.hear) as client:
         window = _Window(client, progress, first_filter, listener.getsockname()[1])
         print(f"The explorer is at {window.address}")
         print("The address works once. Closing the page ends this command, and so does Ctrl-C.", flush=True)

@@ -19,7 +19,7 @@ import anyio
 
 from reflexio_mcp.backend import location_of, open_scope, open_state, owner_of
 from reflexio_mcp.render.blocks import quoted
-from reflexio_mcp.render.deletion import counts
+from reflexio_mcp.render.deletion import counts, learning_line
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.answer_size import Room
@@ -32,8 +32,10 @@ from reflexio_mcp.results.deletion import (
     Excepted,
     Part,
     PastDeletion,
+    Receipt,
     Restored,
     SharedRuleRow,
+    TaughtLearning,
 )
 from reflexio_mcp.results.facts import Fact, FactCode, Result
 from reflexio_mcp.results.reading import (
@@ -113,7 +115,7 @@ LABELS: Final = {
     "job": "record",
     "looked_at": "filter",
     "window_only": "not quoted interactions that were read at the same time",
-    "words_nowhere_else": "no other stored request has a word of it",
+    "words_nowhere_else": "no other stored request has one of its longer words",
     "log": "value of the audit log",
 }
 """Names of fields that would not be understood as they are."""
@@ -535,6 +537,10 @@ class Screen:
                     if isinstance(field, list):
                         self.say("")
                     self.show(part)
+            elif kind is TaughtLearning:
+                gone = "deleted" if isinstance(row, Receipt) else "goes"
+                for learning in cast("list[TaughtLearning]", parts):
+                    self.say(learning_line(learning, SHELL, gone=gone).replace("\n", "\n  "))
             elif name in A_LINE_EACH:
                 self.say("\n".join(map(self._words, parts)))
             else:

@@ -336,6 +336,14 @@ def learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 @pytest.mark.usefixtures("learned", "terminal")
+def test_a_plan_has_a_line_for_each_learning_and_says_why_it_goes(run: Run) -> None:
+    said = run("delete", "--user-id", "ada", "--everything", "--include-learnings", "--dry-run")
+    lines = [line for line in said.splitlines() if line.startswith("  goes")]
+    assert lines[0].startswith("  goes, said only here · profile:lisbon · “Lives in Lisbon")
+    assert len(lines) == 20
+
+
+@pytest.mark.usefixtures("learned", "terminal")
 def test_what_was_learned_is_listed_with_where_it_came_from(run: Run) -> None:
     said = run("learned", "--user-id", "ada", "--contains", "Lisbon")
     assert "profile:lisbon" in said

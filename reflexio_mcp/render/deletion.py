@@ -36,7 +36,7 @@ from reflexio_mcp.results.deletion import (
     Who,
 )
 
-__all__ = ["counts", "deletion_text", "question", "receipt_page", "restore_text"]
+__all__ = ["counts", "deletion_text", "learning_line", "question", "receipt_page", "restore_text"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
@@ -81,7 +81,7 @@ def plan_text(plan: Plan, status: PlanStatus, words: Words) -> Told:
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
         map(_example, examples),
-        [_learning(learning, words, gone="goes") for learning in plan.learnings],
+        [learning_line(learning, words, gone="goes") for learning in plan.learnings],
         map(_earlier, plan.earlier),
         map(shared_rule, plan.shared_rules),
         _change(plan.change),
@@ -103,7 +103,7 @@ def receipt_text(receipt: Receipt, words: Words) -> Told:
             f"reason: {receipt.reason}" if receipt.reason else "",
             _change(receipt.change),
             *_excepted(receipt.not_deleted, words),
-            *[_learning(learning, words, gone="deleted") for learning in receipt.learnings],
+            *[learning_line(learning, words, gone="deleted") for learning in receipt.learnings],
             *map(_earlier, receipt.earlier),
             *map(shared_rule, receipt.shared_rules),
             *named_in_fence(receipt.facts),
@@ -371,8 +371,8 @@ def _example(example: Example) -> str:
     )
 
 
-def _learning(learning: TaughtLearning, words: Words, *, gone: str) -> str:
-    """Return `goes, only said here: profile:1 “Likes tea”`.
+def learning_line(learning: TaughtLearning, words: Words, *, gone: str) -> str:
+    """Return `goes, said only here · profile:1 · “Likes tea”`.
 
     Args:
         gone: the word for a learning that goes.

@@ -414,7 +414,7 @@ def evidence(learning: LearningRow) -> Iterator[str]:
         f"read at the same time, not quoted: {counted(learning.window_only, 'interaction')}"
         if learning.window_only
         else "",
-        "no other stored request has a word of it" if learning.words_nowhere_else else "",
+        "no other stored request has one of its longer words" if learning.words_nowhere_else else "",
         f"source interactions that are no longer stored: {gone:,}" if gone else "",
         f"{counted(unread, 'interaction')} not looked up" if unread else "",
         f"last request before it: {learning.last_request}" if learning.last_request else "",

@@ -59,8 +59,8 @@ DELETION: Final = TopicWords(
             "{number:more stored request} of this user {number:has|have} words of what is forgotten: {names}."
         ),
         FactCode.WORDS_NOWHERE_ELSE: (
-            "No other stored request of this user has a word of what is forgotten ({names}); {number} "
-            "{number:was|were} looked through."
+            "{number:other stored request} of this user {number:was|were} searched for longer words of what is "
+            "forgotten ({names}): {number:it has|they have} none."
         ),
         FactCode.SOURCES_UNKNOWN: (
             "It is unknown whether source interactions are still stored. If so, Reflexio can learn the old text again."
@@ -216,8 +216,8 @@ DELETION: Final = TopicWords(
             "something else."
         ),
         FactCode.WORDS_NOWHERE_ELSE: (
-            "No other stored request of this user has a word of what is forgotten; {number} {number:was|were} looked "
-            "through."
+            "{number:other stored request} of this user {number:was|were} searched for longer words of what is "
+            "forgotten: {number:it has|they have} none. Short words were not looked for."
         ),
         FactCode.ONLY_IN_COPIES: (
             "Recovery copies still contain {number:item} that {number:is|are} not stored any more; erase=true removes "

@@ -148,7 +148,7 @@ class FactCode(StrEnum):
     )
     WORDS_NOWHERE_ELSE = (
         "words_nowhere_else",
-        "none of `number` other stored requests of the user has a word of what is forgotten; `names`: the words",
+        "none of `number` other stored requests of the user has one of `names`, longer words of what is forgotten",
     )
     SOURCES_UNKNOWN = (
         "sources_unknown",

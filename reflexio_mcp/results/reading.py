@@ -393,7 +393,10 @@ class LearningRow(Row):
         Field(description="stored interactions that were read at the same time and that it does not quote"),
     ] = 0
     words_nowhere_else: Annotated[
-        bool, Field(description="no stored request of the user but those that it quotes has a word of it")
+        bool,
+        Field(
+            description="no stored request of the user but those that it quotes has one of its longer words"
+        ),
     ] = False
     from_requests: Annotated[
         list[FromRequest],

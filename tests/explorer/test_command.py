@@ -153,6 +153,20 @@ def test_nothing_but_its_own_page_can_call(running: Running) -> None:
         assert running.token not in answer.body.decode()
 
 
+def test_what_is_deleted_on_the_page_is_on_record_as_deleted_there(running: Running) -> None:
+    key = running.open()
+
+    def call(name: str, **arguments: Any) -> dict[str, Any]:
+        answer = running.ask("POST", "/call", {"name": name, "arguments": arguments}, key=key)
+        return json.loads(answer.body.splitlines()[-1])["result"]["structuredContent"]
+
+    [first, *_] = call("list_requests")["sessions"]
+    request_id = first["requests"][0]["request_id"]
+    plan = call("delete_request", request_id=request_id)["plan"]
+    call("delete_request", request_id=request_id, confirm=plan["confirm"])
+    assert "reflexio-mcp explore" in json.dumps(call("get_status"))
+
+
 def test_the_token_is_in_no_command_line(tmp_path: Path) -> None:
     told = tmp_path / "told"
     browser = tmp_path / "browser"

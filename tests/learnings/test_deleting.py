@@ -338,7 +338,7 @@ async def test_a_list_says_how_a_learning_is_forgotten_for_good_and_that_nothing
         listed = result.structured_content or {}
         assert fact_of(listed, "sources_in_one_plan")
         assert listed["learnings"][0]["words_nowhere_else"]
-        assert "no other stored request has a word of it" in text_of(result)
+        assert "no other stored request has one of its longer words" in text_of(result)
         await world.put("other", text="A restaurant in VIENNA, please")
         listed = await caller.call("list_learnings", user_id="ada")
         assert "words_nowhere_else" not in listed["learnings"][0]

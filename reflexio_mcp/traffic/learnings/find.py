@@ -49,7 +49,7 @@ WORD: Final = re.compile(r"[^\W\d_]{5,}")
 
 REDACTED: Final = re.compile(r"\[redacted: [^]]*]")
 
-MOST_WORDS: Final = 12
+MOST_WORDS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
