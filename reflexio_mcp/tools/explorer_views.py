@@ -46,6 +46,7 @@ from reflexio_mcp.traffic.deletion.items import restored_interaction
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, needing_state, require_id
+from reflexio_mcp.traffic.learnings.evidence import Evidence
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
@@ -205,7 +206,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
             rows = [_page_row(scope, row, {}, restored) for row in await showing.requests(items)]
             groups.setdefault(scope.shown_id(session_id), []).extend(rows)
 
-    await read_set(scope, _ids(request_ids), take)
+    await read_set(scope, _ids(request_ids), take, whole=True)
     sessions = [ExplorerSession(session_id=session_id, requests=rows) for session_id, rows in groups.items()]
     return ExplorerData(notice=NOTICE, view="rows", sessions=sessions)
 
@@ -298,8 +299,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
-        `learnings`, the number of learnings that go with the requests; `learned`, every linked learning in use, those
-        that go first; `status`, why it is not carried out yet.
+        `learned`, every linked learning, those that go first; `status`, why it is not carried out yet.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
@@ -313,35 +313,40 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
         # The page shows the first words itself.
         "status": weighed.status if isinstance(weighed, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
-        "learnings": len(learned.going),
-        "learned": await anyio.to_thread.run_sync(_current, scope, learned),
+        "learned": await anyio.to_thread.run_sync(_linked, scope, learned),
         "type": number_to_type(app.settings, planned),
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=view)
 
 
-def _current(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
-    """Return the learnings in use: the case, the requests that stay and quote it, what comes back."""
+def _linked(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
+    """Return the linked learnings.
+
+    Returns:
+        each with its case, what comes back, and `kept`, the requests outside the set that it may have come from. The
+        page, which deletes a large set in parts, tells from these what a learning rests on once all parts are gone;
+        `kept_unread` says that there may be others.
+    """
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     def shown(learning: Learning) -> str:
         return "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS))
 
     def row(linked: LinkedLearning) -> dict[str, Any]:
-        quoting = linked.case.evidence.quoted_turns if linked.case else ()
+        evidence = linked.case.evidence if linked.case else Evidence()
+        outside = [turn for turn in evidence.possible_turns if turn.interaction_id in linked.others]
         return {
             "learning_id": scope.shown_id(linked.learning.learning_id),
             "user_id": "" if scope.user_id else scope.shown_id(linked.learning.user_id),
             "content": shown(linked.learning),
             "case": type(linked.case).__name__.lower() if linked.case else "",
-            "kept": sorted(
-                {scope.shown_id(turn.request_id) for turn in quoting if turn.interaction_id in linked.others}
-            ),
+            "state": linked.learning.state,
+            "kept": sorted({scope.shown_id(turn.request_id) for turn in outside}),
+            "kept_unread": bool(evidence.unread),
             "back": [
                 {"learning_id": scope.shown_id(earlier.learning_id), "content": shown(earlier)}
                 for earlier in linked.earlier
             ],
         }
 
-    current = [linked for linked in learned.linked.values() if linked.learning.state == "current"]
-    return [row(linked) for linked in sorted(current, key=lambda linked: not linked.goes)]
+    return [row(linked) for linked in sorted(learned.linked.values(), key=lambda linked: not linked.goes)]

@@ -196,7 +196,7 @@ function stocked(count) {
   const deletions = new Map();
   const answer = (name, given) => {
     if (name === "explorer_data" && given.view === "plan")
-      return { plan: { plan: { selected: { requests: given.request_ids.length, interactions: 2 * given.request_ids.length }, confirm: "C" }, learned: [], learnings: 0, status: "planned" } };
+      return { plan: { plan: { selected: { requests: given.request_ids.length, interactions: 2 * given.request_ids.length }, confirm: "C" }, learned: [], status: "planned" } };
     if (name === "explorer_data" && given.view === "rows") return { sessions: listed(given.request_ids ?? [...stored]) };
     if (name === "explorer_data") return { findings: {} };
     if (name === "delete_requests" && !given.confirm) return { plan: { selected: { requests: given.request_ids.length }, confirm: "C" } };
@@ -227,12 +227,48 @@ test("a deletion of more than one call can take has one plan, one receipt and on
   assert.deepEqual([state.job.title, stored.size], ["24,000 messages are back.", 12_000]);
 });
 
+test("what was learned from words of two parts goes with them and with what it replaced, unless some of them stay", async () => {
+  const { stored, answer } = stocked(5_000);
+  state.index.rows.get("r4999").held = true;
+  const planned = {
+    r0: [
+      { learning_id: "profile:1", case: "partly", kept: ["r3000"] },
+      { learning_id: "profile:2", case: "partly", kept: ["elsewhere"] },
+      { learning_id: "profile:3", case: "partly", kept: ["r3000"], kept_unread: true },
+      { learning_id: "profile:4", case: "replace", kept: [], back: [{ learning_id: "profile:5", content: "Rather no peanuts" }] },
+      { learning_id: "profile:6", case: "partly", kept: ["elsewhere"], state: "merged" },
+      { learning_id: "profile:7", case: "unknown", kept: ["elsewhere"], state: "expired" },
+      { learning_id: "profile:8", case: "partly", kept: ["r4999"] },
+    ],
+    r2500: [
+      { learning_id: "profile:1", case: "window", kept: ["r0"] },
+      { learning_id: "profile:2", case: "window", kept: ["elsewhere", "r0"] },
+      { learning_id: "profile:5", case: "only", kept: [], state: "superseded" },
+    ],
+  };
+  const calls = answering((name, given) => {
+    if (name === "delete_learnings" && !given.confirm) return { plan: { confirm: "C" } };
+    if (name === "delete_learnings") return { receipt: { number: 9, deleted: { learnings: given.learning_ids.length } } };
+    const said = answer(name, given);
+    if (given.view === "plan") said.plan.learned = planned[given.request_ids[0]].map((one) => ({ user_id: "ann", ...one }));
+    return said;
+  });
+  const plan = await planDeletion([...state.index.rows.values()], false, () => {});
+  const learned = going(plan.fates, new Map());
+  assert.deepEqual(plan.fates.map((fate) => [fate.id, fate.case]), [["profile:1", "only"], ["profile:2", "partly"], ["profile:3", "partly"], ["profile:4", "replace"], ["profile:8", "partly"]]);
+  assert.deepEqual(plan.fates.at(-2).older, [], "it goes, too, and is not used again");
+  await deleteRequests(plan, { erase: false, learned, older: [] });
+  const ids = ["profile:1", "profile:4", "profile:6", "profile:5"];
+  assert.deepEqual(calls.filter(([name]) => name === "delete_learnings").map(([, given]) => given), [{ learning_ids: ids, user_id: "ann" }, { learning_ids: ids, user_id: "ann", confirm: "C" }]);
+  assert.deepEqual([state.job.title, stored.size], ["10,000 messages and 4 learned things deleted, checked by reading again.", 0]);
+});
+
 test("an older learned thing that nobody wants back is named in the deletion, and counted", async () => {
   const { answer } = stocked(1);
   const learned = [{ learning_id: "profile:2", user_id: "ann", content: "Loves peanuts", case: "replace", back: [{ learning_id: "profile:1", content: "Rather no peanuts" }] }];
   const calls = answering((name, given) => {
     const said = answer(name, given);
-    if (given.view === "plan") Object.assign(said.plan, { learned, learnings: 1 });
+    if (given.view === "plan") Object.assign(said.plan, { learned });
     if (name === "delete_requests" && !given.confirm) said.plan.selected.learnings = 1 + (given.learning_ids?.length ?? 0);
     return said;
   });

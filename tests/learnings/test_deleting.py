@@ -373,6 +373,24 @@ async def merged_by_a_test_run(world: World) -> None:
     await world.learn("new", "real", "ci", content="Loves peanuts", quote=quote)
 
 
+async def test_the_page_gets_what_else_a_learning_may_come_from_and_also_what_is_not_in_use(
+    world: World,
+) -> None:
+    await merged_by_a_test_run(world)
+    await world.learn(7, "real", "ci", content="offer fruit")
+    async with world.connect() as caller:
+        planned = await caller.call("explorer_data", view="plan", request_ids=["real"])
+    told = {
+        row["learning_id"]: (row["case"], row["state"], row["kept"], row["kept_unread"])
+        for row in planned["plan"]["learned"]
+    }
+    assert told == {
+        "profile:new": ("partly", "current", ["ci"], False),
+        "profile:old": ("only", "superseded", [], False),
+        "user_playbook:7": ("unknown", "current", ["ci"], False),
+    }
+
+
 async def test_plan_question_and_receipt_name_what_goes_and_what_is_current_again(world: World) -> None:
     await merged_by_a_test_run(world)
     person = agreeing()

@@ -2,7 +2,7 @@
 
 import { counted, DAY_MS, number } from "./format.js";
 import { Failure, host, messageOf } from "./host.js";
-import { fateOf, goesByItself } from "./memory.js";
+import { fateOf, fatesOfAll, goesByItself } from "./memory.js";
 import { goingWords } from "./names.js";
 import { askView, IDS_AT_ONCE, lookAgain, lookForFindings, ofUser, readAnew, readLearnings, readRows, toQuery } from "./reading.js";
 import { messagesIn } from "./rows.js";
@@ -20,8 +20,8 @@ import { finished, gaveNoAnswer, plain, refusedBecause, stepWords, told, wordsFo
  */
 /** @typedef {{rows: Row[], confirm: string, requests: number, unread: boolean}} DeletionPart `unread`: which of the rows are left is not known */
 /**
- * @typedef {{parts: DeletionPart[], requests: number, messages: number, notFound: number, fates: Fate[], goingWith: number, facts: Fact[],
- *   back: string, status: string}} DeletionPlan `goingWith` counts the learnings that go with their words, also those not in use; `back` is the state of the way back; `status` why nothing can be deleted
+ * @typedef {{parts: DeletionPart[], requests: number, messages: number, notFound: number, fates: Fate[], unused: Fate[], facts: Fact[],
+ *   back: string, status: string}} DeletionPlan `fates` of learnings in use; `unused` are others that go with their words; `back` is the state of the way back; `status` why nothing can be deleted
  */
 
 /** Requests of one deletion: it can be stopped between two of them. The server takes 10,000 at once. */
@@ -72,11 +72,11 @@ export function keptUntil(erase) {
 export async function planDeletion(rows, erase, onprogress) {
   /** @type {DeletionPlan} */
   const whole = {
-    parts: [], requests: 0, messages: 0, notFound: 0, fates: [], goingWith: 0, facts: [], back: "", status: "",
+    parts: [], requests: 0, messages: 0, notFound: 0, fates: [], unused: [], facts: [], back: "", status: "",
   };
-  const ids = new Set(rows.map((row) => row.id));
-  /** @type {Map<string, Fate>} */
-  const fates = new Map();
+  const ids = new Set(rows.flatMap((row) => (row.held ? [] : row.id)));
+  /** @type {Fate[]} */
+  const fates = [];
   for (let at = 0; at < rows.length; at += PART) {
     const some = rows.slice(at, at + PART);
     onprogress(at);
@@ -86,13 +86,15 @@ export async function planDeletion(rows, erase, onprogress) {
     whole.requests += plan.selected.requests ?? 0;
     whole.messages += plan.selected.interactions ?? 0;
     whole.notFound += plan.not_found_count ?? 0;
-    for (const one of found.learned) fates.set(one.learning_id, fateOf(one, state.memory.list.get(one.learning_id), (id) => ids.has(id)));
-    whole.goingWith += found.learnings;
+    for (const one of found.learned) fates.push(fateOf(one, state.memory.list.get(one.learning_id), (id) => ids.has(id)));
     whole.facts.push(...(plan.facts ?? []));
     whole.back = plan.way_back?.state ?? whole.back;
     if (["cannot_ask", "held"].includes(found.status)) whole.status = found.status;
   }
-  whole.fates = [...fates.values()];
+  for (const fate of fatesOfAll(fates)) {
+    if (fate.state === "current") whole.fates.push(fate);
+    else if (goesByItself(fate)) whole.unused.push(fate);
+  }
   whole.parts = whole.parts.filter((part) => part.requests);
   if (whole.requests && whole.status === "held") whole.status = "";
   if (!whole.requests && !whole.status) whole.status = "not_found";
@@ -110,11 +112,16 @@ export function goingToo(learned, chosen) {
 }
 
 /** Whether all goes that was said only in the requests. Then it is part of their deletion: what it replaced is used again, and an undo links it to them. @param {DeletionPlan} plan @param {Fate[]} learned what goes */
-export function goesWithRequests({ parts, fates }, learned) {
-  return parts.length === 1 && learned.length > 0 && fates.every((fate) => learned.includes(fate) || !goesByItself(fate));
+export function goesWithRequests({ parts, fates, unused }, learned) {
+  return parts.length === 1 && learned.length + unused.length > 0 && fates.every((fate) => learned.includes(fate) || !goesByItself(fate));
 }
 
 /** @typedef {{erase: boolean, learned: Fate[], older: {id: string, user: string}[]}} Choice what a person chose in the sheet: `learned` and `older` are forgotten */
+
+/** How many learned things go. @param {DeletionPlan} plan @param {Choice} choice */
+export function learnedGoing({ unused }, { learned, older }) {
+  return learned.length + older.length + unused.length;
+}
 
 /**
  * Delete what the person has agreed to, part by part, and go on where it stopped.
@@ -123,7 +130,7 @@ export function goesWithRequests({ parts, fates }, learned) {
 export async function deleteRequests(plan, choice) {
   const rows = plan.parts.flatMap((part) => part.rows);
   const job = showJob(jobOf({
-    title: `Deleting ${goingWords(plan.messages, choice.learned.length + choice.older.length)}`, total: plan.requests, rows,
+    title: `Deleting ${goingWords(plan.messages, learnedGoing(plan, choice))}`, total: plan.requests, rows,
     stopping: plan.parts.length > 1 ? false : null,
   }));
   await runDeletion(job, plan, choice, { messages: 0, learned: 0, requests: 0, perhaps: 0, receipts: [] });
@@ -136,8 +143,9 @@ async function runDeletion(job, plan, choice, deleted) {
   const { parts } = plan;
   let problem = "";
   let changed = false;
+  const forgotten = [...choice.learned, ...choice.older, ...plan.unused];
   const more = [...choice.learned.filter((fate) => !goesByItself(fate)), ...choice.older].map(({ id }) => id);
-  const together = goesWithRequests(plan, choice.learned) ? { learning_ids: more, learnings: plan.goingWith + more.length } : null;
+  const together = goesWithRequests(plan, choice.learned) ? { learning_ids: more, learnings: forgotten.length } : null;
   while (parts.length && !job.stopping && !problem && !changed) {
     const [part] = parts;
     try {
@@ -179,9 +187,9 @@ async function runDeletion(job, plan, choice, deleted) {
     }
     show(job, { done: deleted.requests });
   }
-  if (!together && !problem && !changed && choice.learned.length && deleted.receipts.length && !parts.length) {
+  if (!together && !problem && !changed && forgotten.length && deleted.receipts.length && !parts.length) {
     show(job, { step: "Forgetting what was learned." });
-    for (const receipt of await forgetAll([...choice.learned, ...choice.older], choice.erase)) {
+    for (const receipt of await forgetAll(forgotten, choice.erase)) {
       deleted.receipts.push(receipt);
       deleted.learned += receipt.deleted.learnings ?? 0;
       if (receipt.way_back?.until) job.numbers.push(receipt.number);

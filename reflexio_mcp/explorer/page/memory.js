@@ -105,33 +105,60 @@ export function byPerson(learnings) {
 /**
  * @typedef {"only" | "replace" | "partly" | "window" | "unknown"} Case what a deletion means for a learning: its words are said only in what
  *   goes; the same, and it took the place of an older one; also said elsewhere; said elsewhere and only read at the same time; not on record
- * @typedef {{id: string, user: string, text: string, kind: Kind, case: Case, words: string, from: string, older: Older[], elsewhere: string[]}} Fate
+ * @typedef {{id: string, user: string, text: string, kind: Kind, state: string, case: Case, words: string, from: string, older: Older[], elsewhere: string[]}} Fate
  *   `from` is the request of these words, or one that it may come from, if that is known; `older` can be used again; `elsewhere` are ids
  *   of requests that stay
  */
+
+/** From what certainly goes to what certainly stays. @type {Case[]} */
+const CASES = ["replace", "only", "partly", "unknown", "window"];
 
 /** @typedef {{id: string, text: string}} Older an older learning, which another one took the place of */
 
 /**
  * What a plan says about one learning. Without a case of the server, what is known is what else it was read with.
- * @param {any} one @param {Learning | undefined} known @param {(request: string) => boolean} goes whether a request is deleted @returns {Fate}
+ * The server knows the requests of one part; what it may come from beside them can be in another part.
+ * @param {any} one @param {Learning | undefined} known @param {(request: string) => boolean} goes whether a request is deleted, in whichever part @returns {Fate}
  */
 export function fateOf(one, known, goes) {
   const evidence = known?.evidence ?? [];
   const here = evidence.filter((each) => goes(each.request));
-  const elsewhere = evidence.length ? evidence.filter((each) => !goes(each.request)).map((each) => each.request) : one.kept ?? [];
+  /** @type {string[]} */
+  const kept = one.kept ?? [];
+  const elsewhere = evidence.length ? evidence.filter((each) => !goes(each.request)).map((each) => each.request) : kept.filter((id) => !goes(id));
   /** @type {Case} */
   let is = "unknown";
-  if (one.case) is = one.case;
+  if (one.case && one.case !== "replace" && kept.length && kept.every(goes) && !one.kept_unread) is = "only";
+  else if (one.case) is = one.case;
   else if (evidence.length) is = here.length === 0 ? "window" : elsewhere.length ? "partly" : "only";
   return {
-    id: one.learning_id, user: one.user_id ?? "", text: asWritten(one.content || known?.text || ""), kind: kindOf(one.learning_id), case: is,
+    id: one.learning_id, user: one.user_id ?? "", text: asWritten(one.content || known?.text || ""), kind: kindOf(one.learning_id), state: one.state ?? "current", case: is,
     words: here[0]?.words ?? "", from: here[0]?.request ?? known?.window.find(goes) ?? "", elsewhere,
     older: olderOf(one.back ?? []),
   };
 }
 
-/** Whether a learning goes if nobody chooses: only what is said nowhere else. @param {Fate} fate */
+/** What a deletion in parts means for learnings. A part may take the words of one that is used again after another part. @param {Fate[]} fates of all parts @returns {Fate[]} */
+export function fatesOfAll(fates) {
+  /** @type {Map<string, Fate>} */
+  const all = new Map();
+  for (const fate of fates) {
+    const other = all.get(fate.id);
+    if (!other || CASES.indexOf(fate.case) < CASES.indexOf(other.case)) all.set(fate.id, fate);
+  }
+  const going = new Set([...all.values()].filter(goesByItself).map(({ id }) => id));
+  return [...all.values()].map((fate) => {
+    const older = fate.older.filter(({ id }) => !going.has(id));
+    const stays = fate.older.length > 0 && !older.length && fate.elsewhere.length > 0;
+    return { ...fate, older, case: stays ? "partly" : fate.case };
+  });
+}
+
+/** Whether a learning goes if nobody chooses: what is said nowhere else, and what was replaced and is said here too. @param {Fate} fate */
 export function goesByItself(fate) {
-  return fate.case === "only" || fate.case === "replace";
+  switch (fate.case) {
+    case "only": case "replace": return true;
+    case "partly": return ["merged", "superseded"].includes(fate.state);
+    default: return false;
+  }
 }

@@ -6,7 +6,7 @@ import {
 import { LearnedText } from "./conversation.js";
 import { hasSecret } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
-import { goesWithRequests, keptUntil } from "./jobs.js";
+import { goesWithRequests, keptUntil, learnedGoing } from "./jobs.js";
 import { described } from "./list.js";
 import { goesByItself, rulesRestingOn } from "./memory.js";
 import { goingWords, ruleWords } from "./names.js";
@@ -93,7 +93,7 @@ function Deletion({ sheet }) {
   }
   const choice = chosenIn(sheet);
   const undecided = plan.fates.filter((/** @type {Fate} */ fate) => mustDecide(sheet, fate));
-  const all = goingWords(plan.messages, choice.learned.length + choice.older.length);
+  const all = goingWords(plan.messages, learnedGoing(plan, choice));
   const mustType = mustTypeNumber(rows) || plan.messages > TYPED_ABOVE;
   const ready = !sheet.replanning && !undecided.length && (!mustType || isTyped(sheet, plan.messages));
   return html`<${Frame} title=${`Delete ${all}`} said=${said(plan, choice, undecided.length)} buttons=${html`
@@ -192,11 +192,12 @@ function Fates({ sheet }) {
   /** @type {{plan: import("./jobs.js").DeletionPlan}} */
   const { plan } = sheet;
   if (!can("list_learnings")) return html`<p class="soft">This memory does not learn from what is kept.</p>`;
-  if (!plan.fates.length) return html`<p class="soft">${state.memory.unlinked ? "Nothing that names these messages." : "Nothing was learned from these messages."}</p>`;
+  if (!plan.fates.length && !plan.unused.length) return html`<p class="soft">${state.memory.unlinked ? "Nothing that names these messages." : "Nothing was learned from these messages."}</p>`;
   const back = goesWithRequests(plan, chosenIn(sheet).learned);
   return html`<div>${groupsOf(plan.fates, sheet.rows).map(({ heading, fates }, at) => html`<section class="fates" key=${at}>
     ${heading && html`<h4 class="label clip" dir="auto"><${Text} text=${heading} /></h4>`}
-    <ul>${fates.map((fate) => html`<${OneFate} key=${fate.id} sheet=${sheet} fate=${fate} back=${back} />`)}</ul></section>`)}</div>`;
+    <ul>${fates.map((fate) => html`<${OneFate} key=${fate.id} sheet=${sheet} fate=${fate} back=${back} />`)}</ul></section>`)}
+    ${plan.unused.length > 0 && html`<p class="soft small">${counted(plan.unused.length, "learned thing")} not used any more ${plan.unused.length === 1 ? "goes" : "go"}, too.</p>`}</div>`;
 }
 
 /** @param {Fate[]} fates @param {Row[]} rows that go @returns {{heading: string, fates: Fate[]}[]} */
