@@ -10,7 +10,9 @@ from mcp import Client
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.explorer.document import document, uri
+from reflexio_mcp.rest.exchange import Call, HttpReply
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.explorer.stocking import Request, write
@@ -206,6 +208,25 @@ async def test_rows_come_by_page_and_by_id(tmp_path: Path) -> None:
         assert sorted(seen) == [f"r{n}" for n in range(7)]
         some = await ask(client, "rows", request_ids=["r1", "gone"])
         assert [one["request_id"] for group in some["sessions"] for one in group["requests"]] == ["r1"]
+
+
+async def test_many_requests_are_planned_and_read_again_with_few_calls_of_the_embedded_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, calls = EmbeddedStore.exchange, list[str]()
+
+    async def counted(self: EmbeddedStore, call: Call, seconds: float) -> HttpReply:
+        calls.append(call.route)
+        return await exchange(self, call, seconds)
+
+    monkeypatch.setattr(EmbeddedStore, "exchange", counted)
+    ids = [f"r{number}" for number in range(300)]
+    async with served(tmp_path, *(talk(request_id) for request_id in ids)) as client:
+        plan = await ask(client, "plan", request_ids=ids)
+        rows = await ask(client, "rows", request_ids=ids)
+    assert plan["plan"]["plan"]["selected"] == {"requests": 300, "interactions": 600}
+    assert sum(len(group["requests"]) for group in rows["sessions"]) == 300
+    assert len(calls) < 20
 
 
 SECRET = "our key is AKIAQ3EGUZ7TV4KJ9XLP for now"

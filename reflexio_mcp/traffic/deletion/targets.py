@@ -242,7 +242,7 @@ class Requests(Target):
         async def take(found: list[RequestWithInteractions]) -> None:
             await selected.add(scope, [item for item in found if self.user_id in ("", item.request.user_id)])
 
-        await read_set(scope, self.ids, take, progress=progress)
+        await read_set(scope, self.ids, take, whole=True, progress=progress)
         there = {item.id for item in selected.items}
         selected.not_found = [id_ for id_ in self.ids if id_ not in there]
         return selected

@@ -231,7 +231,7 @@ async def read_set(
     Args:
         ids: the request ids, each once.
         filters: together they select the whole set; empty if no filter is known.
-        whole: read every field, if the backend can.
+        whole: read every field, if the backend can. It then reads many requests at once.
     """
     if whole and scope.embedded:
         await _read_whole(scope, ids, take, progress)
