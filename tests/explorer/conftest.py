@@ -69,8 +69,12 @@ class Stage:
             "REFLEXIO_MCP_STORE": str(home / "team.db"),
         }
 
-    def play(self, name: str, env: dict[str, str]) -> None:
-        """Play a scenario of `scenarios.mjs`; what it says where it fails is the test's failure."""
+    def play(self, name: str, env: dict[str, str], patience: float = PATIENCE) -> None:
+        """Play a scenario of `scenarios.mjs`; what it says where it fails is the test's failure.
+
+        Args:
+            patience: seconds after which it counts as failed.
+        """
         if self._process and self._process.poll() is not None:
             self.close()
         if self._process is None:
@@ -82,13 +86,13 @@ class Stage:
         assert process.stdout
         process.stdin.write(json.dumps({"name": name, "env": env}) + "\n")
         process.stdin.flush()
-        answered = select.select([process.stdout], [], [], PATIENCE)[0]
+        answered = select.select([process.stdout], [], [], patience)[0]
         if not answered:
             process.kill()
         said = process.stdout.readline()
         if not said:
             self.close()
-        failure = json.loads(said) if said else f"{name} ended the browser, or waited for {PATIENCE} s"
+        failure = json.loads(said) if said else f"{name} ended the browser, or waited for {patience:g} s"
         if failure:
             pytest.fail(failure, pytrace=False)
 

@@ -1402,7 +1402,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
     if (asked.deletion === 98) return answer(asked.confirm ? { restored: { learnings: 1 } } : { planned: { learnings: 1 }, confirm: "C2" });
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
-    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learnings: 1, learned: learned.map((one) => ({ ...one, kept: [] })) });
+    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learned: learned.map((one) => ({ ...one, kept: [] })) });
     return result;
   };
   const it = await opened(browser, { intercept });
@@ -1957,6 +1957,76 @@ export async function measuresFiftyThousand(browser) {
   writeFileSync(process.env.FIGURES, JSON.stringify(figures));
   await page.close();
   await it.ended;
+}
+
+/**
+ * Do the whole job with 50,000 requests, and write into the file that FIGURES names how long each step took, its longest
+ * task, and the most memory that the page and its server had: in milliseconds and in MB.
+ */
+export async function doesTheWholeJobWithFiftyThousand(browser) {
+  const it = await command(browser);
+  const { view, page } = it;
+  const patience = { timeout: 3_000_000 };
+  const figures = { elapsed: {}, task: {}, heap: 0 };
+  const step = async (name, work) => {
+    const began = Date.now();
+    const { tasks } = await traced(browser, page, work);
+    figures.elapsed[name] = Date.now() - began;
+    figures.task[name] = longest(tasks);
+    figures.heap = Math.max(figures.heap, await view.evaluate(() => performance.memory.usedJSHeapSize / 1e6));
+  };
+  await until(view, /^2,0\d\d conversations, .* back to/);
+  await step("scroll", async () => {
+    for (const read of [/^4,0/, /^6,0/, /^8,0/, /^10,000 conversations, 100,000 messages$/]) {
+      await view.locator("#list").evaluate((list) => { list.scrollTop = 1e9; });
+      await until(view, read);
+    }
+  });
+  await step("search", async () => {
+    await view.locator("#words").fill('"Note 123:"');
+    await until(view, /^1 conversation, 1 hit$/);
+  });
+  await step("hit", async () => {
+    await rows(view).first().locator(".title").click();
+    await view.locator("#conversation mark", { hasText: "Note 123" }).waitFor();
+  });
+  await close(view);
+  await view.locator("#words").fill("");
+  await until(view, /^10,000 conversations, 100,000 messages$/);
+  await choose(view, "Note 49995:");
+  await step("select", () => view.locator(".picked-bar button", { hasText: "Select all 10,000" }).click());
+  await step("plan", async () => {
+    await view.locator(".picked-bar .delete").click();
+    await view.locator("#sheet .final").waitFor(patience);
+  });
+  assert.equal(await view.locator("#sheet-title").textContent(), "Delete 100,000 messages");
+  assert.ok(await view.locator("#sheet .final").isDisabled(), "the number is typed first");
+  await step("type", async () => {
+    await typeNumber(view);
+    await view.locator("#sheet .final:enabled").waitFor();
+  });
+  await step("stop", async () => {
+    await view.locator("#sheet .final").click();
+    await inToast(view, "Stop").click();
+    await toast(view, /^Stopped\. [\d,]+ messages deleted, [\d,]+ still there\./).waitFor(patience);
+  });
+  await step("delete", async () => {
+    await inToast(view, "Go on").click();
+    await toast(view, "100,000 messages deleted, checked by reading again.").waitFor(patience);
+  });
+  await view.locator(".blank", { hasText: "Nothing is stored yet" }).waitFor();
+  await step("undo", async () => {
+    await inToast(view, "Undo").click();
+    await toast(view, "100,000 messages are back.").waitFor(patience);
+  });
+  await step("back", () => until(view, /^10,000 conversations, 100,000 messages$/));
+  await seek(view, "Note 49995:");
+  await row(view, "Note 49995:").waitFor();
+  const server = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${it.pid}/status`, "utf8"))[1]) / 1_000;
+  writeFileSync(process.env.FIGURES, JSON.stringify({ ...figures, server, unit: await unitOf(view) }));
+  assert.deepEqual(it.problems, []);
+  await page.close();
+  assert.equal(await it.ended, 0);
 }
 
 /** Draw the pictures of the documentation anew, into the folder that OUT names. */

@@ -148,6 +148,7 @@ def test_every_scenario_is_played() -> None:
     elsewhere = {
         "pictures",
         "measuresFiftyThousand",
+        "doesTheWholeJobWithFiftyThousand",
         "worksWithoutAnAssistant",
         "doesTheWholeJobOnARealServer",
         "forgetsBoth",
