@@ -14,6 +14,7 @@ __all__ = [
     "Deed",
     "Deletion",
     "Erasure",
+    "HoldsChanged",
     "Intention",
     "JobNumber",
     "LearningDeed",
@@ -358,6 +359,10 @@ class CapReached(Exception):
 
 class Claimed(Exception):
     """Another job is writing one of these learnings."""
+
+
+class HoldsChanged(Exception):
+    """Holds have changed since they were looked at for an erasure; its end was not recorded, and no copy erased."""
 
 
 class CodeUsed(Exception):

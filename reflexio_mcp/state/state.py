@@ -43,6 +43,7 @@ from reflexio_mcp.state.records import (
     Deletion,
     ErasedBefore,
     Erasure,
+    HoldsChanged,
     Intention,
     JobNumber,
     LearningDeed,
@@ -650,6 +651,7 @@ class State:
         receipt: str,
         facts: Mapping[str, Any],
         erasure: Erasure | None = None,
+        holds_are_same: Callable[[], bool] = lambda: True,
         deeds: LearningDeeds | None = None,
     ) -> Ended:
         """Record the end of a deletion, erase copies and write the last log line, in one step.
@@ -657,12 +659,19 @@ class State:
         Expired copies are erased too.
 
         Args:
+            holds_are_same: whether the holds are those under which the erasure was found to be allowed. It is asked
+                when no other job can write any more, because to wait for that can take a while.
             counted: number of items that the hourly cap counts from now on.
             facts: content of the last log line.
             deeds: what it has done to learnings.
+
+        Raises:
+            HoldsChanged: nothing was recorded or erased.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
+            if erasure and not holds_are_same():
+                raise HoldsChanged
             job = _start_of(transaction, number)
             self.copies.expire(transaction)
             rows, names, may_return = self._erase(transaction, owner, number, job.begun, erasure)

@@ -18,10 +18,12 @@ from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, StoredRequest
+from reflexio_mcp.state.records import NotKept
+from reflexio_mcp.state.state import Ended, State
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import Expiry, PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
-from tests.deletion.support import BY_IDS, Person, World, agreeing, nothing, text_of
+from tests.deletion.support import BY_IDS, READ, Person, World, agreeing, nothing, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -438,6 +440,75 @@ async def test_a_hold_that_begins_between_two_interactions_keeps_the_second(
         receipt = await caller.receipt("delete_request", request_id="r1", interaction_ids=ids, erase=True)
     assert receipt["not_deleted"] == [{"why": "held", "count": 2, "ids": list(map(str, ids[1:]))}]
     assert list(await world.interactions("r1")) == ids[1:]
+
+
+@pytest.mark.parametrize("erase", [False, True])
+async def test_a_hold_that_begins_while_a_deletion_reads_its_requests_again_keeps_them(
+    world: World, tmp_path: Path, erase: bool
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+
+    async def hold() -> None:
+        write(path, HOLD)
+
+    asked: dict[str, Any] = {"session_id": "miller", "erase": erase}
+    async with world.connect(POLICY=write(path, NO_HOLDS)) as caller:
+        plan = await caller.plan("delete_session", **asked)
+        by_plan = world.backend.calls[READ]
+        world.backend.before[READ] = [*[nothing] * by_plan, hold]
+        receipt = await caller.receipt("delete_session", **asked, confirm=plan["confirm"])
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["held"]}]
+    assert await world.ids() == {"held", "free", "bobs"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("delete_session", {"session_id": "miller"}),
+        ("delete_learnings", {"user_id": "ada", "learning_ids": ["profile:p"]}),
+        ("correct_learning", {"user_id": "ada", "learning_id": "profile:p", "content": "likes coffee"}),
+    ],
+)
+async def test_a_hold_that_begins_while_copies_are_kept_is_kept(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any]
+) -> None:
+    """To keep copies can take a while: another process may be writing to the state."""
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+    learning = world.backend.profiles["p"]
+    keep = State.keep
+
+    def keep_late(*given: Any) -> NotKept:
+        write(path, ON_A_REQUEST["sessions"])
+        return keep(*given)
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        monkeypatch.setattr(State, "keep", keep_late)
+        await caller.call(tool, **arguments)
+    assert "held" in await world.ids()
+    assert world.backend.profiles.get("p") == learning
+
+
+async def test_a_hold_that_begins_while_an_erasure_waits_for_the_state_keeps_what_only_copies_contain(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    finish = State.finish
+
+    def finish_late(*given: Any, **named: Any) -> Ended:
+        write(path, HOLD)
+        return finish(*given, **named)
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        deletion = await caller.receipt("delete_request", request_id="held")
+        monkeypatch.setattr(State, "finish", finish_late)
+        receipt = await caller.receipt("delete_request", request_id="held", erase=True)
+        assert receipt["status"] == "incomplete"
+        assert fact_of(receipt, "copies_on_hold") == {"code": "copies_on_hold", "number": 1}
+        await caller.restored(deletion["number"])
+    assert await world.ids() == {"held", "free", "bobs"}
 
 
 ERASURES: list[tuple[str, dict[str, Any]]] = [

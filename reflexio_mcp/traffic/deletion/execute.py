@@ -29,6 +29,7 @@ from reflexio_mcp.state.records import (
     Copied,
     Deed,
     Erasure,
+    HoldsChanged,
     Intention,
     JobNumber,
     LearningDeeds,
@@ -72,6 +73,7 @@ from reflexio_mcp.traffic.learnings.remove import (
     update_text,
     wait_for_learning,
 )
+from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -158,7 +160,7 @@ async def carry_out(
 
     Failures do not raise: the receipt says what is gone and what is not.
     """
-    act = _Act(scope, planned, state, number, progress, _Ledger.of(planned))
+    act = _Act(scope, planned, state, number, progress, _Ledger.of(planned), scope.policy.now().hold)
     if isinstance(planned.target, Correction):
         await act.correct(planned.target)
     elif planned.selected.decision:
@@ -254,6 +256,7 @@ class _Ending:
     """What a deletion has come to.
 
     Args:
+        holds: those under which copies were looked at.
         held_copies: number of copies that would be erased and that a hold keeps.
         unopened: facts about copies that nobody can open, so that what is erased may be in them.
         erased: items that only recovery copies contained, and that are erased there.
@@ -263,6 +266,7 @@ class _Ending:
     """
 
     erases: bool
+    holds: tuple[Hold, ...]
     held_copies: int
     unopened: Sequence[Fact]
     erased: Sequence[Item]
@@ -280,6 +284,7 @@ class _Act:
     """One running deletion.
 
     Args:
+        holds: those in force at its beginning.
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
         unplanned: ids of those that were stored before the deletion of the user, so that it was not sent.
@@ -300,6 +305,7 @@ class _Act:
     number: JobNumber
     progress: Progress
     ledger: _Ledger
+    holds: tuple[Hold, ...]
     copied: bool = False
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
@@ -364,7 +370,8 @@ class _Act:
         self.arrived = len(self.unplanned)
         if self.unplanned:
             return None  # one call would delete what nobody has agreed to, and no cap has counted
-        if held or target.hold(self.scope, stored) or await self._held_copies():
+        kept = held or target.hold(self.scope, stored) or await self._held_copies()
+        if kept or await self._held_since(stored.items):
             self.ledger.note_held(ids)  # one call would delete the held items too
             return None
         return await self._send(self.scope.client.clear_user_data(target.wanted.user_id), ids)
@@ -378,14 +385,13 @@ class _Act:
 
     async def _delete_batch(self, batch: Sequence[Item]) -> ReflexioError | None:
         """Read items again, copy the unchanged ones, and delete them."""
-        held = await self._note_held(batch)
-        batch = [item for item in batch if item.id not in held]
         reading = await self._read(batch, whole=self.planned.days > 0)
         self.ledger.note_changed(reading.changed)
-        erased = await self._keep(
-            [reading.unchanged[item.id] for item in batch if item.id in reading.unchanged]
-        )
-        ids = [item_id for item_id in reading.unchanged if item_id not in erased]
+        unchanged = [item for item in batch if item.id in reading.unchanged]
+        stay = await self._note_held(unchanged)
+        stay |= await self._keep([reading.unchanged[item.id] for item in unchanged if item.id not in stay])
+        stay |= await self._held_since(unchanged)
+        ids = [item_id for item_id in reading.unchanged if item_id not in stay]
         client = self.scope.client
         if self.planned.target.noun == "request" and ids:
             return await self._send(client.delete_requests_by_ids(ids), ids)
@@ -411,7 +417,8 @@ class _Act:
             if before and unchanged and not await self._note_held([item]):
                 target = target.under(before.learning_id)
                 after = replace(before, content=target.text)
-                if not await self._keep([copy_of_learning(before, after)]):
+                stays = await self._keep([copy_of_learning(before, after)]) | await self._held_since([item])
+                if not stays:
                     self.uncertain = await send(
                         update_text(self.scope, before, target.text), [item.id], self.ledger.sent
                     )
@@ -494,6 +501,13 @@ class _Act:
         # Something else may be stored under the id of a copy.
         self.ledger.note_held(held.intersection(item.id for item in self.planned.items))
         return held
+
+    async def _held_since(self, items: Sequence[Item]) -> set[str]:
+        """Note and return the ids of items that a hold keeps, if the holds have changed since this job began.
+
+        What is about to be deleted was looked at before copies were kept, which can take a while.
+        """
+        return await self._note_held(items) if self.scope.policy.now().hold != self.holds else set()
 
     @property
     def _erased_names(self) -> list[Name]:
@@ -584,7 +598,8 @@ class _Act:
             return
 
         async def keep(learnings: Sequence[Learning]) -> set[str]:
-            return await self._keep([copy_of_learning(learning) for learning in learnings])
+            stay = await self._keep([copy_of_learning(learning) for learning in learnings])
+            return stay | await self._held_since(list(map(learning_item, learnings)))
 
         users = sorted({item.user_id for item in planned.items})
         try:
@@ -732,17 +747,20 @@ class _Act:
 
     async def close(self) -> Receipt:
         """Record the receipt and erase copies, in one step."""
-        ending = await self._ending()
-        receipt = await self._receipt(ending)
-        try:
-            chain = await self._record(receipt, ending)
-        except StateUnusable as error:
-            return self._unrecorded(receipt, ending, error)
-        return await self._look_after_restores(receipt.model_copy(update={"log": chain}))
+        while True:
+            ending = await self._ending()
+            receipt = await self._receipt(ending)
+            try:
+                chain = await self._record(receipt, ending)
+            except HoldsChanged:
+                continue  # while this waited for the state
+            except StateUnusable as error:
+                return self._unrecorded(receipt, ending, error)
+            return await self._look_after_restores(receipt.model_copy(update={"log": chain}))
 
     async def _ending(self) -> _Ending:
         planned, outcomes = self.planned, self.ledger.outcomes
-        held_copies = 0
+        holds, held_copies = self.scope.policy.now().hold, 0
         with self._noting_failure():
             held_copies = await self._held_copies()
         unopened: list[Fact] = []
@@ -763,6 +781,7 @@ class _Act:
         remains = held_copies or any(why != "gone_before" for why in left.values())
         return _Ending(
             erases,
+            holds,
             held_copies,
             unopened,
             erased,
@@ -834,7 +853,10 @@ class _Act:
         return excepted({**left, **missing}, self.scope.shown_id)
 
     async def _record(self, receipt: Receipt, ending: _Ending) -> str:
-        """Record the end of the deletion and return its value of the audit log. Raises `StateUnusable`."""
+        """Record the end of the deletion and return its value of the audit log.
+
+        Raises `StateUnusable`, and `HoldsChanged` if copies that were to be erased may be on hold by now.
+        """
         facts = receipt.model_dump(include={"corrected", "deleted"}, exclude_defaults=True)
         ended = await in_thread(
             self.state.finish,
@@ -848,6 +870,7 @@ class _Act:
             facts=facts | {"not_deleted": ending.left},
             deeds=self._deeds(ending),
             erasure=self._erasure if ending.erases else None,
+            holds_are_same=lambda: self.scope.policy.now().hold == ending.holds,
         )
         return ended.chain
 

@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
 from reflexio_mcp.traffic.learnings.evidence import QuotedWords
 from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning, listed_by
-from reflexio_mcp.traffic.policy import Hold
+from reflexio_mcp.traffic.policy import Hold, Policy
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -25,13 +25,24 @@ from reflexio_mcp.traffic.scope import Scope
 async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Owner) -> dict[str, Hold]:
     """Return the holds on items, by the ids of the items. Items that may be deleted are left out.
 
+    What learnings came from can take a while to read. If holds have changed meanwhile, they are looked at again.
+
     Raises:
         NotRecorded: recovery copies cannot be read, or whether a hold is over.
         Unreadable: what a learning may have come from cannot be read, from the service or from a recovery copy.
         ReflexioError: what is stored cannot be read.
     """
     await _ask_for_the_day(scope, state)
-    policy = scope.policy.now()
+    while True:
+        policy = scope.policy.now()
+        held = await _held_under(policy, scope, items, state, owner)
+        if scope.policy.now().hold == policy.hold:
+            return held
+
+
+async def _held_under(
+    policy: Policy, scope: Scope, items: Sequence[Item], state: State, owner: Owner
+) -> dict[str, Hold]:
     held = {item.id: hold for item in items if (hold := item.held_by(policy))}
     if not policy.holds_requests:
         return held
