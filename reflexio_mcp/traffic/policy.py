@@ -44,10 +44,10 @@ LONGEST_WAIT: Final = 10.0
 LAST_SECOND: Final = time_of_day(23, 59, 59)
 
 _WITHOUT_GLYPH: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164"
-    "\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164"
+    "\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U00016fe4\U000e0000-\U000e0fff]"
 )
-"""What Unicode calls default-ignorable besides the category Cf, and the braille blank."""
+"""What Unicode calls default-ignorable besides the category Cf, the braille blank, and the filler of Khitan."""
 
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
 """Control characters, format characters, and the separators of lines and paragraphs."""
