@@ -157,10 +157,14 @@ class Copies:
         self._database = database
         self._keys = keys
 
-    def listed(self, owner: Owner) -> dict[int, RecoveryCopy]:
-        """Return recovery copies by the number of their deletion, the newest first."""
+    def listed(self, owner: Owner, deletion: int | None = None) -> dict[int, RecoveryCopy]:
+        """Return recovery copies by the number of their deletion, the newest first.
+
+        Args:
+            deletion: the number of the only one that is wanted.
+        """
         found: dict[int, RecoveryCopy] = {}
-        for row in reversed(self._rows(owner)):
+        for row in reversed(self._rows(owner, deletion)):
             copy = found.setdefault(row.deletion, RecoveryCopy(row.until, Counter()))
             copy.counts[row.kind] += 1
         return found
@@ -193,8 +197,7 @@ class Copies:
         erasing: bool,
     ) -> Iterator[tuple[Row, Copied | None]]:
         if names is None and having is None and not erasing:
-            rows = [row for row in self._rows(owner) if deletion in (None, row.deletion)]
-            yield from self._opened(self._database.read, owner, rows)
+            yield from self._opened(self._database.read, owner, self._rows(owner, deletion))
             return
         with self._database.transaction(writes=False) as transaction:
             visible, others = self._all(transaction, owner, erasing=erasing)
@@ -506,14 +509,17 @@ class Copies:
             )
         return number
 
-    def _rows(self, owner: Owner) -> list[Row]:
+    def _rows(self, owner: Owner, deletion: int | None = None) -> list[Row]:
         with self._database.transaction(writes=False) as transaction:
-            return self._visible(transaction, owner)
+            return self._visible(transaction, owner, deletion)
 
-    def _visible(self, transaction: Transaction, owner: Owner, *, erasing: bool = False) -> list[Row]:
+    def _visible(
+        self, transaction: Transaction, owner: Owner, deletion: int | None = None, *, erasing: bool = False
+    ) -> list[Row]:
         rows = transaction.execute(
-            f"SELECT {COLUMNS} FROM main.copies WHERE {VISIBLE} ORDER BY id",  # noqa: S608
+            f"SELECT {COLUMNS} FROM main.copies WHERE {VISIBLE} AND ? IN (0, deletion) ORDER BY id",  # noqa: S608
             *self._seen_by(transaction, owner, erasing=erasing),
+            deletion or 0,
         )
         return [row for values in rows if (row := Row(*values)).is_typed]
 

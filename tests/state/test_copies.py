@@ -1,12 +1,13 @@
 """Recovery copies: who sees them, what an erasure reaches, and what happens beside each other."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from reflexio_mcp.state.records import Copied, Erasure, Name, Owner
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.state.tables import StateUnusable, Transaction
 from tests.state.conftest import (
     ALICE,
     KEY,
@@ -42,6 +43,25 @@ def test_a_copy_is_listed_and_read_in_every_process_until_its_days_are_over(plac
     place.pass_time(7 * 86_400 + 1)
     assert not another.copies.listed(OPERATOR)
     assert not ids(another, OPERATOR)
+
+
+def test_the_copies_of_one_deletion_are_read_without_those_of_the_others(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted(state, OPERATOR, *(copied(f"r{number}") for number in range(50)))
+    second = deleted(state, OPERATOR, copied("other"))
+    execute, read = Transaction.execute, list[int]()
+
+    def counted(self: Transaction, sql: str, *parameters: Any) -> list[Any]:
+        rows = execute(self, sql, *parameters)
+        if "FROM main.copies" in sql:
+            read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(Transaction, "execute", counted)
+    assert ids(state, OPERATOR, second) == ["other"]
+    assert list(state.copies.listed(OPERATOR, second)) == [second]
+    assert max(read) == 1
 
 
 def test_a_user_sees_what_was_theirs_whoever_deleted_it_and_an_operator_sees_all_of_the_account(

@@ -963,7 +963,7 @@ class _Act:
         if not self.copied:
             return WayBack(state="none" if planned.days else "off")
         try:
-            copies = await in_thread(self.state.copies.listed, planned.owner)
+            copies = await in_thread(self.state.copies.listed, planned.owner, self.number)
         except StateUnusable:
             return WayBack(state="unknown")
         if not (copy := copies.get(self.number)):  # another call has erased them meanwhile

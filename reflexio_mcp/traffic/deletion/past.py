@@ -185,7 +185,7 @@ async def gone_from_copies(state: State, owner: Owner, number: int) -> int:
 
     Raises `StateUnusable`. 0 if somebody else made the deletion: the receipt is about items of other users, too.
     """
-    copies = await in_thread(state.copies.listed, owner)
+    copies = await in_thread(state.copies.listed, owner, number)
     deletions = await in_thread(state.last, owner, 1, number)
     if number not in copies or not deletions or not deletions[0].own:
         return 0
