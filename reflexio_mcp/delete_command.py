@@ -294,7 +294,8 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
     found = _run(partial(last_deletions, number=arguments.deletion), settings)
     if found and found[0].damaged and not found[0].receipt:
         raise NotStored(
-            f"The record of deletion {arguments.deletion} was changed, so its receipt cannot be read."
+            f"The record of deletion {arguments.deletion} was changed, or its key is missing, so its receipt "
+            "cannot be read."
         )
     if found and found[0].restores:
         raise NotStored(

@@ -29,13 +29,14 @@ GATHER_SECONDS: Final = 0.05
 FLUSH_SECONDS: Final = 1.0
 
 audited_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_call", default=None)
-"""The caller and id of the current call, for lines of the audit log."""
+"""The caller, its person and the id of the current call, for lines of the audit log."""
 
 
 @contextmanager
-def named_call(caller: str, call_id: str) -> Generator[None]:
-    """Name the call inside this context and tasks started there."""
-    token = audited_call.set({"caller": caller, "call_id": call_id})
+def named_call(caller: str, call_id: str, person: str = "") -> Generator[None]:
+    """Name the call inside this context and tasks started there. `person` is empty if the caller is no single user."""
+    named = {"caller": caller, "call_id": call_id}
+    token = audited_call.set(named | {"person": person} if person else named)
     try:
         yield
     finally:

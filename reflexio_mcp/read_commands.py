@@ -451,7 +451,11 @@ def _words_of_check(found: Verified) -> list[str]:
     said += [
         f"Row {number} says that lines before it were missing when it was written." for number in found.cut
     ]
-    said += [f"The record of deletion or restore {number} was changed." for number in found.records]
+    said += [
+        f"The record of deletion or restore {number} was changed, or is sealed with a key that this server does not "
+        "have."
+        for number in found.records
+    ]
     if found.has_all_lines:
         said.append(f"{found.lines:,} lines, none changed or missing.")
         said.append(

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp.backend import open_postgresql, open_state, state_file
 from reflexio_mcp.results.base import visible
@@ -15,6 +15,11 @@ __all__ = ["wrong_with"]
 
 if TYPE_CHECKING:
     from reflexio_mcp.state.postgresql import SetUp
+
+GRANTED_ELSEWHERE: Final = (
+    "This command could not change that: the role is a member of another one, or an administrator granted it. Take "
+    "it away as an administrator."
+)
 
 
 def run_state(arguments: Namespace) -> int:
@@ -32,6 +37,8 @@ def run_state(arguments: Namespace) -> int:
         if problem := _reason_against_set_up(found, upgrades=arguments.action == "upgrade"):
             return _fail(problem)
         database.set_up()
+        if problem := _words_of_rights(database.look(), mend=GRANTED_ELSEWHERE):
+            return _fail(problem)
     if arguments.json:
         print_json({"tables_version": str(VERSION), "role_of_servers": _role_of_servers()})
     else:
@@ -82,7 +89,12 @@ def wrong_with(found: "SetUp") -> str:
             f"The tables have version {found.version}, and this program needs {VERSION}. Run `reflexio-mcp state "
             "upgrade` with the role that owns the schema."
         )
-    return _words_of_another_version(found) or _words_of_no_servers(found) or _words_of_rights(found)
+    return (
+        _words_of_another_version(found)
+        or _words_of_the_servers_role(found)
+        or _words_of_another_role(found)
+        or _words_of_rights(found, mend="Run `reflexio-mcp state create` with the role that owns the schema.")
+    )
 
 
 def _words_of_no_tables(found: "SetUp") -> str:
@@ -104,16 +116,25 @@ def _words_of_missing_tables(found: "SetUp") -> str:
     return f"{' '.join(told)} Move what is elsewhere into reflexio_mcp, or restore a backup."
 
 
-def _words_of_rights(found: "SetUp") -> str:
-    """Say which rights the servers' role lacks or must not have; empty if it has the right ones."""
+def _words_of_another_role(found: "SetUp") -> str:
+    """Say that the role of the URL is not the servers'; empty if it is."""
+    if found.role == _role_of_servers():
+        return ""
+    can = ", which can change the audit log" if found.owns else ""
+    return (
+        f"REFLEXIO_MCP_STATE names the role {found.role}{can}. Servers connect as {_role_of_servers()}: put that role "
+        "and its password into the URL."
+    )
+
+
+def _words_of_rights(found: "SetUp", *, mend: str) -> str:
+    """Say which rights the servers' role lacks or must not have, and how to mend it; empty if it has the right ones."""
     told: list[str] = []
     if found.lacking:
         told.append(f"The role {_role_of_servers()} lacks {', '.join(found.lacking)}.")
     if found.beyond:
         told.append(f"The role {_role_of_servers()} must not have {', '.join(found.beyond)}.")
-    if told:
-        told.append("Run `reflexio-mcp state create` with the role that owns the schema.")
-    return " ".join(told)
+    return " ".join([*told, mend]) if told else ""
 
 
 def _reason_against_set_up(found: "SetUp", *, upgrades: bool) -> str:
@@ -131,10 +152,10 @@ def _reason_against_set_up(found: "SetUp", *, upgrades: bool) -> str:
     if found.incomplete:
         return _words_of_missing_tables(found)
     if found.version is None:
-        return _words_of_no_tables(found) if found.elsewhere else _words_of_no_servers(found)
+        return _words_of_no_tables(found) if found.elsewhere else _words_of_the_servers_role(found)
     if not upgrades and found.version.isdecimal() and int(found.version) < VERSION:
         return f"The tables have version {found.version}. After a backup, run `reflexio-mcp state upgrade`."
-    return _words_of_another_version(found) or _words_of_no_servers(found)
+    return _words_of_another_version(found) or _words_of_the_servers_role(found)
 
 
 def _words_of_another_version(found: "SetUp") -> str:
@@ -147,14 +168,20 @@ def _words_of_another_version(found: "SetUp") -> str:
     )
 
 
-def _words_of_no_servers(found: "SetUp") -> str:
-    """Say that there is no role for servers; empty if there is."""
-    if found.has_servers:
-        return ""
-    return (
-        f"There is no role {_role_of_servers()}, with which servers connect. As an administrator, run: CREATE ROLE "
-        f"{_role_of_servers()} LOGIN PASSWORD '...';"
-    )
+def _words_of_the_servers_role(found: "SetUp") -> str:
+    """Say that there is no role for servers, or that it is a superuser; empty if neither is so."""
+    role = _role_of_servers()
+    if not found.has_servers:
+        return (
+            f"There is no role {role}, with which servers connect. As an administrator, run: CREATE ROLE "
+            f"{role} LOGIN PASSWORD '...';"
+        )
+    if found.superuser:
+        return (
+            f"The role {role} is a superuser, who can change the audit log. As an administrator, run: ALTER ROLE "
+            f"{role} NOSUPERUSER;"
+        )
+    return ""
 
 
 def _role_of_servers() -> str:

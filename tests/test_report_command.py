@@ -18,6 +18,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.settings import Settings
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import URL, World
+from tests.support.serving import post, serving
 
 Run = Callable[..., str]
 
@@ -107,6 +108,24 @@ def test_a_report_has_findings_expiry_and_deletions_with_who_and_why_and_nothing
         assert "My token is" not in text
         assert "I like tea" not in text
     assert page.stat().st_mode & 0o077 == 0
+
+
+def test_a_deletion_through_a_shared_server_is_reported_with_the_person_of_its_token(
+    run: Run, store: str, tmp_path: Path
+) -> None:
+    tokens = ("ada:token-of-ada-0123456789", "bob:token-of-bob-0123456789")
+
+    async def delete() -> None:
+        settings = Settings(store=store, auth_token=tokens, confirm="off")
+        async with serving(settings, tokens=tokens) as served:
+            await post(served, "delete_request", {"request_id": "chat-2"}, token="token-of-ada-0123456789")
+
+    anyio.run(delete)
+    page = tmp_path / "report.html"
+    run("report", "--since", "1d", "--output", str(page))
+    [deletion] = reported(run, tmp_path, "report", "--since", "1d")["deletions"]
+    assert deletion["by"]["person"] == "ada"
+    assert f"by ada, {deletion['by']['caller']}" in page.read_text(encoding="utf-8")
 
 
 def test_the_next_report_begins_where_the_last_one_ended(run: Run, store: str, tmp_path: Path) -> None:

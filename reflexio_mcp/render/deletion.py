@@ -195,7 +195,9 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
 
 
 BY_OPERATOR: Final = "deleted by an operator"
-DAMAGED: Final = "its record was changed in the state; what cannot be opened is left out"
+DAMAGED: Final = (
+    "its record was changed in the state, or this server lacks its key; what cannot be opened is left out"
+)
 
 
 def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
@@ -237,11 +239,11 @@ def _by(who: Who | None) -> str:
     if who is None:
         return ""
     reason = f"reason: {who.reason}" if who.reason else ""
-    return row(_named_by(who.caller, who.client), CONSENT.get(who.consent, who.consent), reason)
+    return row(_named_by(who.person, who.caller, who.client), CONSENT.get(who.consent, who.consent), reason)
 
 
-def _named_by(caller: str, client: str) -> str:
-    by = ", ".join(filter(None, [caller, client]))
+def _named_by(person: str, caller: str, client: str) -> str:
+    by = ", ".join(filter(None, [person, caller, client]))
     return f"by {by}" if by else ""
 
 
@@ -262,7 +264,7 @@ def logged(entries: Sequence[Logged]) -> list[str]:
             moment(entry.at),
             entry.tool,
             entry.target,
-            _named_by(entry.caller, entry.client),
+            _named_by(entry.person, entry.caller, entry.client),
             *entry.held,
             *(f"{name}: {count:,}" for name, count in entry.counts.items()),
         )

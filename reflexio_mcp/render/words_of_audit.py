@@ -144,8 +144,8 @@ STATUS: Final = TopicWords(
             "Lines of the audit log are changed or missing, so this list may be incomplete."
         ),
         FactCode.RECORDS_CHANGED: (
-            "{number:record} of deletions or restores {number:was|were} changed in the state; what {number:it|they} "
-            "only {number:claims|claim} is left out."
+            "{number:record} of deletions or restores {number:was|were} changed in the state, or this server lacks "
+            "the key; what {number:it|they} only {number:claims|claim} is left out."
         ),
         FactCode.RECORDS_UNREADABLE: "Earlier deletions cannot be read.",
         FactCode.LAST_LISTED: "Only the last {number} of a kind are listed here; the audit log has all.",
@@ -154,6 +154,7 @@ STATUS: Final = TopicWords(
             "holds, in the policy file."
         ),
         FactCode.ASK_ABOUT_HOLD: "The operator names somebody whom you can ask about a hold.",
+        FactCode.NO_HOLDS_IN: "Nothing is on hold here: the operator's policy file has no hold for it.",
         FactCode.NO_HOLDS: "Nothing is on hold here: the operator has no policy.",
     },
     model={

@@ -322,6 +322,7 @@ class Who(Row):
 
     tool: str = ""
     caller: Annotated[str, Field(description="who called; empty if this server knows no callers")] = ""
+    person: Annotated[str, Field(description="the user of the caller's token or sign-in")] = ""
     client: str = ""
     consent: Annotated[
         str, Field(description="ask: a person's answer; preview: a plan's code; off: nobody was asked")
@@ -337,6 +338,7 @@ class Logged(Row):
     event: Literal["held", "exported", "imported", "refused"]
     target: str
     caller: str = ""
+    person: Annotated[str, Field(description="the user of the caller's token or sign-in")] = ""
     client: Annotated[str, Field(description="the program that asked the person who refused")] = ""
     tool: Annotated[str, Field(description="of a refused call")] = ""
     why: Annotated[str, Field(description="of a refusal: declined, unanswered or wrong_number")] = ""

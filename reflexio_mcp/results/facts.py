@@ -336,12 +336,13 @@ class FactCode(StrEnum):
         "nobody can delete or correct what is on hold; `names`: the operator's policy file",
     )
     ASK_ABOUT_HOLD = "ask_about_hold", "advice: ask somebody about a hold; `names`: whom"
+    NO_HOLDS_IN = "no_holds_in", "nothing here is on hold; `names`: the operator's policy file"
     NO_HOLDS = "no_holds", "the operator has no policy, so nothing is on hold"
     LOG_SOUND = "log_sound", "the audit log has `number` lines, and none is changed or missing"
     LOG_UNSOUND = "log_unsound", "of the audit log's `number` lines, some are changed or missing"
     RECORDS_CHANGED = (
         "records_changed",
-        "the records of `number` deletions or restores were changed in the state",
+        "the records of `number` deletions or restores were changed in the state, or their key is missing",
     )
     RECORDS_UNREADABLE = "records_unreadable", "earlier deletions cannot be read"
     LAST_LISTED = "last_listed", "of deletions, or of exports and refusals, only the last `number` are listed"

@@ -120,7 +120,7 @@ class CallLimiter:
 
         call_id, began, outcome = secrets.token_hex(8), time.perf_counter(), "cancelled"
         policy = self._runtime.scopes.policy
-        with correlation_ids() as ids, named_call(caller.name, call_id), use_policy(policy):
+        with correlation_ids() as ids, named_call(caller.name, call_id, caller.known_as), use_policy(policy):
             try:
                 outcome, result = await self._limited(ctx, call_next, caller)
                 return result

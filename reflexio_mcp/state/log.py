@@ -73,7 +73,8 @@ class Verified(NamedTuple):
         cut: rows that say that lines before them are gone.
         lost: the database has given a line a number, or a record names a line, that is not there.
         older: lines of earlier versions, which do not cover the columns of the line before them.
-        records: numbers of the deletions and restores whose records were changed.
+        records: numbers of the deletions and restores whose records were changed, or are sealed with a key that this
+            server lacks. No column says with which key a record is sealed.
     """
 
     lines: int

@@ -45,7 +45,7 @@ BEGIN: Final = (
 )
 
 ROLES: Final = (
-    "SELECT current_user, EXISTS (SELECT FROM pg_roles WHERE rolname = 'reflexio_mcp_server'), "
+    "SELECT current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = 'reflexio_mcp_server'), "
     "has_database_privilege(current_database(), 'CREATE')"
 )
 OWNER: Final = (
@@ -108,25 +108,30 @@ FOUND_RIGHTS: Final = """
         WHERE nspname = 'reflexio_mcp' AND has_schema_privilege(servers.oid, pg_namespace.oid, 'USAGE')
 """
 
-ADVICE: Final = (
-    "look at PostgreSQL and its server log, or correct REFLEXIO_MCP_STATE; `reflexio-mcp state check` says what is "
-    "missing"
-)
+ADVICE: Final = "look at PostgreSQL and its server log, or correct REFLEXIO_MCP_STATE"
+RIGHTS_ADVICE: Final = "run `reflexio-mcp state check`, which names the role and what it lacks"
 UNREADABLE: Final = (
     "the URL of the state database cannot be read: special characters in it have to be percent-encoded, and its "
     "parameters are those of libpq"
 )
 
 REFUSED: Final = {
-    "password authentication failed": "it refuses this server's role or password",
-    "pg_hba.conf": "it does not let this server in",
+    "password authentication failed": "it refuses {role} or the password in its URL",
+    "no password supplied": "its URL has no password for {role}",
+    "pg_hba.conf": "its pg_hba.conf does not let {role} in from here",
+    "permission denied for database": "{role} may not connect to the database in its URL",
+    "not permitted to log in": "{role} may not log in",
     "certificate": "its certificate, or the file of issuers that the URL names, cannot be used",
-    "does not exist": "the role or database in its URL does not exist",
     "SSL": "it does not speak TLS as the URL asks",
+    'role "': "{role} does not exist",
+    "does not exist": "the database in its URL does not exist",
     "too many": "it has no free connection",
     "invalid ": "a parameter of its URL has a wrong value",
+    "resolve": "the host in its URL is not known",
+    "translate host name": "the host in its URL is not known",
+    "Connection refused": "nothing answers at the host and port in its URL",
 }
-"""The message of a refused connection contains addresses, so it is translated."""
+"""The message of a refused connection contains addresses, so it is translated. The first that fits counts."""
 
 
 class _Connection(psycopg.Connection[Any]):
@@ -164,6 +169,7 @@ class SetUp(NamedTuple):
     Args:
         role: the role of the URL.
         has_servers: whether the servers' role exists.
+        superuser: whether it is a superuser, whom no right can be taken from.
         may_create: whether the role can create a schema.
         owner: of the schema; empty if there is no schema.
         owns: whether the role has the owner's rights.
@@ -176,6 +182,7 @@ class SetUp(NamedTuple):
 
     role: str
     has_servers: bool
+    superuser: bool
     may_create: bool
     owner: str
     owns: bool
@@ -195,7 +202,7 @@ class SetUp(NamedTuple):
     def fits(self) -> bool:
         """Whether nothing is wrong for servers of this version."""
         marked = self.version == str(VERSION) and not self.missing
-        return marked and self.has_servers and not self.lacking and not self.beyond
+        return marked and self.role == SERVERS and not self.lacking and not self.beyond
 
 
 class PostgresqlDatabase(Database):
@@ -209,6 +216,7 @@ class PostgresqlDatabase(Database):
             self._conninfo = make_conninfo("", **(CONNECTION | given))
         except psycopg.ProgrammingError:
             raise StateUnusable(UNREADABLE, ADVICE) from None
+        self._role = f"the role {given['user']}" if given.get("user") else "this system's user as its role"
         address = repr([given.get(part) for part in ("host", "port", "dbname")])
         self.name = f"state-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
         self._made = False
@@ -226,7 +234,8 @@ class PostgresqlDatabase(Database):
     def look(self) -> SetUp:
         """Return what is there, and make nothing."""
         with self._transaction() as transaction:
-            ((role, has_servers, may_create),) = transaction.execute(ROLES)
+            ((role, superuser, may_create),) = transaction.execute(ROLES)
+            has_servers = superuser is not None
             ((owner, owns),) = transaction.execute(OWNER) or [("", False)]
             marks = transaction.execute(FOUND_VERSION)
             version = (marks[0][0] or "") if marks else None
@@ -234,7 +243,17 @@ class PostgresqlDatabase(Database):
             missing = _missing_tables(transaction)
             lacking, beyond = _wrong_rights(transaction) if has_servers else ([], [])
             return SetUp(
-                role, has_servers, may_create, owner, owns, version, elsewhere, missing, lacking, beyond
+                role=role,
+                has_servers=has_servers,
+                superuser=bool(superuser),
+                may_create=may_create,
+                owner=owner,
+                owns=owns,
+                version=version,
+                elsewhere=elsewhere,
+                missing=missing,
+                lacking=lacking,
+                beyond=beyond,
             )
 
     def fits(self) -> bool:
@@ -261,7 +280,7 @@ class PostgresqlDatabase(Database):
                 if self._closed:  # this call outlasted `close`
                     self.close()
         except psycopg.Error as error:
-            raise _unusable(error) from None
+            raise _unusable(error, self._role) from None
 
     def close(self) -> None:
         self._closed = True
@@ -329,11 +348,12 @@ def _make_tables(transaction: Transaction) -> None:
         transaction.execute(statement)
 
 
-def _unusable(error: psycopg.Error) -> StateUnusable:
-    # The driver's message may name hosts and roles.
+def _unusable(error: psycopg.Error, role: str) -> StateUnusable:
+    # The driver's message may name hosts and other addresses.
     if error.sqlstate:
         problem = re.sub("(?<=[a-z])[A-Z]", r" \g<0>", type(error).__name__).lower()
     else:
         said = str(error)
         problem = next((meaning for words, meaning in REFUSED.items() if words in said), "it does not answer")
-    return StateUnusable(f"the state database: {problem}", ADVICE)
+    advice = RIGHTS_ADVICE if isinstance(error, psycopg.errors.InsufficientPrivilege) else ADVICE
+    return StateUnusable(f"the state database: {problem.format(role=role)}", advice)

@@ -111,8 +111,11 @@ def _about_holds(scope: Scope) -> list[Fact]:
         return [Fact(code=FactCode.NO_HOLDS)]
     # Callers of a shared server see only the file's name, as in a plan.
     file = shown_name(path.name if scope.caller else str(path), PATH_CHARS)
+    policy = scope.policy.now()
+    if policy.may_hold(scope.user_id) is None:
+        return [Fact(code=FactCode.NO_HOLDS_IN, names=[file])]
     facts = [Fact(code=FactCode.HOLDS_SET, names=[file])]
-    if contact := scope.policy.now().contact:
+    if contact := policy.contact:
         facts.append(Fact(code=FactCode.ASK_ABOUT_HOLD, names=[shown_name(contact)]))
     return facts
 

@@ -745,6 +745,10 @@ async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
         assert "hold.0.sesions" in problem
         assert "The previous policy stays in force." in problem
         write(path, NO_HOLDS)
+        status = await caller.call("get_status")
+        assert fact_of(status, "no_holds_in") == {"code": "no_holds_in", "names": [str(path)]}
+        assert fact_of(status, "holds_set") is None
+        assert "Nobody can delete or correct what is on hold" not in status["text"]
         assert (await caller.call("delete_session", session_id="miller"))["status"] == "complete"
 
 

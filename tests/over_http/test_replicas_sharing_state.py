@@ -262,7 +262,9 @@ async def test_the_database_is_restarted_under_load(
                         for fact in (await facts(one.url, "get_status"))["facts"]
                         if fact["code"] == "no_deletion_now"
                     ]
-                    assert stopped["names"] == ["the state database: it does not answer"]
+                    assert stopped["names"] == [
+                        "the state database: nothing answers at the host and port in its URL"
+                    ]
             finally:
                 await anyio.to_thread.run_sync(postgres.start)
             await until_more_are(deleted=True)

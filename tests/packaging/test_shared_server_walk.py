@@ -287,7 +287,9 @@ async def make_the_database(walk: Walk) -> None:
     exported, create = tables.lines
     before = f"{exported}; {create}"
     missing = await walk.run(before)
-    assert (missing.code, "refuses this server's role or password" in missing.said) == (1, True), missing.said
+    assert (missing.code, "refuses the role reflexio_mcp or the password" in missing.said) == (1, True), (
+        missing.said
+    )
     await walk.do(walk.the_next("createdb memory"))
     await walk.do(walk.the_next("CREATE SCHEMA"))
     missing = await walk.run(before)

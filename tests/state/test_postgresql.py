@@ -30,6 +30,8 @@ from reflexio_mcp.state.postgresql import ENGINE, SERVERS, PostgresqlDatabase
 
 pytestmark = pytest.mark.ci
 
+THE_OWNER_CONNECTS = "SELECT 'the owner connects'"
+
 DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "shared-server.md"
 
 
@@ -87,7 +89,9 @@ def test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards
     state.begin(OPERATOR, deletion())
     postgres.stop()
     try:
-        assert refusal(state.prune).strerror == "the state database: it does not answer"
+        assert refusal(state.prune).strerror == (
+            "the state database: nothing answers at the host and port in its URL"
+        )
     finally:
         postgres.start()
     assert state.check_room(OPERATOR) == 99
@@ -193,15 +197,21 @@ def test_what_is_wrong_with_the_database_is_named(
         return state_command(code, action, url, monkeypatch, capsys)
 
     assert "There are no tables. Run `reflexio-mcp state create`" in told(1, "check")
-    postgres.sql("CREATE ROLE other LOGIN PASSWORD 'a password'; CREATE ROLE reflexio_mcp_server", name)
+    postgres.sql(
+        ";".join(f"CREATE ROLE {role} LOGIN PASSWORD 'a password'" for role in ("other", SERVERS)), name
+    )
     try:
         other = postgres.url(name, "other", "a password")
         assert "CREATE SCHEMA reflexio_mcp AUTHORIZATION other;" in told(1, "create", other)
         told(0, "create")
         assert "belongs to the role postgres, and REFLEXIO_MCP_STATE names other" in told(1, "create", other)
+        not_of_servers = "REFLEXIO_MCP_STATE names the role other. Servers connect as reflexio_mcp_server:"
+        assert not_of_servers in told(1, "check", other)
+        can_change = "names the role postgres, which can change the audit log. Servers connect as"
+        assert can_change in told(1, "check")
         opened(postgres_url).begin(OPERATOR, deletion())
         monkeypatch.setenv("REFLEXIO_MCP_STATE_KEYS", "k" * 32)
-        monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres_url)
+        monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres.url(name, SERVERS, "a password"))
         assert (main(["state", "check"]), "REFLEXIO_MCP_STATE_KEYS" in capsys.readouterr().err) == (2, True)
         postgres.sql(f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION + 1}'", name)
         for action in ("create", "upgrade", "check"):
@@ -231,7 +241,6 @@ def test_tables_of_an_earlier_version_are_changed_by_an_upgrade_alone(
             assert f"The tables have version {FIRST_VERSION}" in said
             assert "state upgrade`" in said
         assert f"version {VERSION}" in state_command(0, "upgrade", postgres_url, monkeypatch, capsys)
-        assert "Deletions can be recorded." in state_command(0, "check", postgres_url, monkeypatch, capsys)
     finally:
         postgres.sql("DROP OWNED BY reflexio_mcp_server; DROP ROLE reflexio_mcp_server", name)
 
@@ -332,6 +341,24 @@ def test_each_right_that_the_servers_lack_or_must_not_have_is_named_until_it_is_
         assert "Deletions can be recorded." in state_command(0, "check", servers, monkeypatch, capsys)
 
 
+def test_what_the_owner_cannot_take_from_the_servers_is_named_with_who_can(
+    postgres: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with of_servers(postgres, postgres_url) as servers:
+        postgres.sql(f"ALTER ROLE {SERVERS} SUPERUSER")
+        for action, url in (("check", servers), ("create", postgres_url)):
+            said = state_command(1, action, url, monkeypatch, capsys)
+            assert f"run: ALTER ROLE {SERVERS} NOSUPERUSER;" in said
+        postgres.sql(f"ALTER ROLE {SERVERS} NOSUPERUSER; GRANT pg_write_all_data TO {SERVERS}")
+        assert "must not have" in state_command(1, "check", servers, monkeypatch, capsys)
+        said = state_command(1, "create", postgres_url, monkeypatch, capsys)
+        assert "UPDATE on log" in said
+        assert "This command could not change that" in said
+
+
 @pytest.mark.anyio
 async def test_the_start_and_the_status_name_rights_that_the_check_of_the_state_does_not_want(
     postgres: PostgresServer, postgres_url: str, caplog: pytest.LogCaptureFixture
@@ -347,7 +374,11 @@ async def test_the_start_and_the_status_name_rights_that_the_check_of_the_state_
             (f"REVOKE INSERT ON reflexio_mcp.judged FROM {SERVERS}", True),
             (f"GRANT INSERT ON reflexio_mcp.judged TO {SERVERS}", False),
             (f"GRANT UPDATE ON reflexio_mcp.log TO {SERVERS}", True),
+            (f"REVOKE UPDATE ON reflexio_mcp.log FROM {SERVERS}", False),
+            (THE_OWNER_CONNECTS, True),
         ):
+            if change == THE_OWNER_CONNECTS:
+                variables["REFLEXIO_MCP_STATE"] = postgres_url
             postgres.sql(change, name_of(postgres_url))
             caplog.clear()
             async with Client(ReflexioServer(load(variables))) as client:
@@ -377,14 +408,15 @@ def test_a_table_in_another_schema_is_named_with_that_schema(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"password": "mistyped"}, "it refuses this server's role or password"),
-        ({"role": "nobody"}, "it refuses this server's role or password"),
-        ({"database": "elsewhere"}, "the role or database in its URL does not exist"),
+        ({"password": "mistyped"}, "it refuses the role postgres or the password in its URL"),
+        ({"role": "nobody"}, "it refuses the role nobody or the password in its URL"),
+        ({"database": "elsewhere"}, "the database in its URL does not exist"),
+        ({"host": "canary.invalid"}, "the host in its URL is not known"),
         ({"sslmode": "require"}, "it does not speak TLS as the URL asks"),
         ({"target_session_attrs": "canary"}, "a parameter of its URL has a wrong value"),
     ],
 )
-def test_why_a_connection_is_refused_is_said_without_names_or_secrets(
+def test_why_a_connection_is_refused_is_said_with_its_role_and_without_addresses_or_secrets(
     postgres: PostgresServer,
     opened: Callable[[str], State],
     caplog: pytest.LogCaptureFixture,
@@ -395,12 +427,15 @@ def test_why_a_connection_is_refused_is_said_without_names_or_secrets(
     refused = refusal(opened(postgres.url(**({"database": "postgres"} | change))).check)
     assert refused.strerror == f"the state database: {said}"
     told = f"{refused} {refused.advice} {refused.__cause__} {caplog.text}"
+    assert "state check" not in told
     assert not any(word in told for word in (PASSWORD, "mistyped", "127.0.0.1", "elsewhere", "canary"))
 
 
 def test_nobody_listens_at_the_address(opened: Callable[[str], State]) -> None:
     state = opened(f"postgresql://a:secret@127.0.0.1:{free_port()}/x")
-    assert refusal(state.prune).strerror == "the state database: it does not answer"
+    assert refusal(state.prune).strerror == (
+        "the state database: nothing answers at the host and port in its URL"
+    )
 
 
 def test_a_url_that_cannot_be_read_is_not_repeated() -> None:

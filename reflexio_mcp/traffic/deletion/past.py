@@ -149,6 +149,7 @@ def _who(began: str) -> Who | None:
     return Who(
         tool=said("tool"),
         caller=said("caller"),
+        person=said("person"),
         client=said("client"),
         consent=said("consent"),
         reason=said("reason"),
@@ -165,6 +166,7 @@ def _logged(noted: Noted) -> Logged | None:
             event=line["event"],
             target=shown_name(line["target"]),
             caller=shown_name(line.get("caller", "")),
+            person=shown_name(line.get("person", "")),
             client=shown_name(line.get("client", "")),
             tool=shown_name(line.get("tool", "")),
             why=shown_name(line.get("why", "")),
