@@ -104,7 +104,7 @@ ABOUT_FACTS = """Plans and receipts have `facts`: what else you have to know. A 
 `text`. A fact has a `number`, `names` and a time, `until`, where the table says so:
 
 ```json
-{"code": "on_hold", "number": 2, "names": ["Miller case"], "until": "2027-03-01T00:00:00Z"}
+{"code": "on_hold", "number": 2, "names": ["Miller case"], "until": "2027-03-01T23:59:59Z"}
 ```
 
 A code keeps its meaning in later versions. They can add codes, so a program ignores codes that it does not know.
@@ -222,6 +222,7 @@ def usage() -> str:
     said = ["## The filter", "", what, ""]
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER_HELP.items()]
     without_json = [f"`{name}`" for name, parser in parsers.items() if not _takes_json(parser)]
+    without_json.append("`version`")  # another spelling of the option, without a parser of its own
     json_too = f"With `--json`, every command prints JSON, except {', '.join(without_json)}."
     said += ["", f"Lists also take `--limit N` (default: 20) and `--all`. {json_too}"]
     for title, commands in COMMANDS.items():

@@ -266,8 +266,8 @@ _RESTORE_UNFINISHED: Final = (
     "not finished, so some of it may be stored; the same {} again restores what is left"
 )
 _UNFINISHED: Final = (
-    "not finished: at least {{number}} of {{asked}} are gone; the same {} again deletes what is left, but cannot "
-    "find learnings whose requests are neither stored nor in a recovery copy"
+    "not finished: at least {{number}} of {{asked}} are gone; the same {} again deletes what is left (both count "
+    "towards the hourly cap), but cannot find learnings whose requests are neither stored nor in a recovery copy"
 )
 
 _WITHOUT_KNOWN_NAMES: Final[Mapping[FactCode, str]] = {

@@ -33,6 +33,7 @@ from reflexio_mcp.state.state import RECORD_DAYS
 from reflexio_mcp.toolkit.context import DOWNLOAD_SECONDS
 from reflexio_mcp.traffic.deletion.plan import CODE_SECONDS
 from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
+from reflexio_mcp.traffic.reading.paging import LONGEST_WAIT
 from reflexio_mcp.traffic.turns import UNREAD_BYTES
 from tests.documents.test_documents import FENCE, ROOT, blocks, text_of
 from tests.support.serving import modern_call, serving_process
@@ -80,6 +81,7 @@ NUMBERS = (
     f"Ctrl-C (at most {DRAIN_SECONDS:.0f} seconds)",
     f"deletions that have begun, {DRAIN_SECONDS:.0f} more",
     f"waits up to {WAIT_SECONDS:.0f} seconds",
+    f"waits up to {LONGEST_WAIT:.0f} seconds if something was just stored",
     f"binds {BY_DEFAULT.host}",
     f"({BY_DEFAULT.max_in_flight}); they take turns",
     f"{UNREAD_BYTES // MIB} MiB; then calls wait",
