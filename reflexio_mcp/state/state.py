@@ -713,7 +713,9 @@ class State:
         """
         with self.database.transaction(writes=False) as transaction:
             rows = transaction.execute(
-                "SELECT at, seen FROM main.deletions WHERE id = ? AND outcome = ''", number
+                # A restore may have noted an outcome of it already.
+                "SELECT at, seen FROM main.deletions WHERE id = ? AND finished IS NULL",
+                number,
             )
             if not rows:
                 return False

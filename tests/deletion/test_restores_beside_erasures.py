@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
 from reflexio_mcp.traffic.deletion.restore import Storing
@@ -292,6 +293,27 @@ async def test_two_restores_of_one_copy_store_a_playbook_once(world: World, meet
     both = [done, *others]
     assert [answer["status"] for answer in both] == ["complete", "complete"]
     assert sum(answer["restored"].get("learnings", 0) for answer in both) == 2
+
+
+async def test_a_repeated_undo_of_a_deletion_that_has_not_ended_does_not_say_that_all_is_stored(
+    world: World,
+) -> None:
+    said = [Interaction(content=text) for text in ("first", "second", "third")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=said)
+    await world.rest.publish(body, minted=False)
+    [first, second, _] = await world.interactions("r1")
+    undone: list[dict[str, Any]] = []
+
+    async def undo_twice() -> None:
+        async with world.connect(CONFIRM="off") as other:
+            undone.append(await other.call("restore_requests", deletion=1))
+            undone.append(await other.call("restore_requests", deletion=1))
+
+    world.backend.before["/api/delete_interaction"] = [nothing, undo_twice]
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r1", interaction_ids=[first, second])
+    assert [undo["status"] for undo in undone] == ["incomplete", "incomplete"]
+    assert fact_of(undone[1], "may_still_go") == {"code": "may_still_go", "number": 2}
 
 
 async def test_a_playbook_that_was_stored_twice_comes_back_twice(world: World) -> None:
