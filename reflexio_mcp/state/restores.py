@@ -28,16 +28,17 @@ def jobs_not_over(transaction: Transaction) -> NotOver:
 
     A restore is over when its end is on record and nothing that it has sent can still be stored; until then, `finished`
     is NULL. Without such an end it is given up when its longest time has passed by the clock of the state, and the
-    state was in use on two more days. So is a deletion that has not ended its claims.
+    state was in use on two more days. So is a deletion that has not ended its claims. Of a job that was
+    dated by a clock that was ahead, only the days tell.
     """
+    not_given_up = "(({} >= ? AND at <= ?) OR seen > ?)"
+    when = (transaction.now, transaction.now, days_seen(transaction) - GIVEN_UP_DAYS)
     rows = transaction.execute(
-        "SELECT id, restores FROM main.deletions WHERE "
-        "(restores > 0 AND finished IS NULL AND (stores_until >= ? OR seen > ?)) "
-        "OR (restores = 0 AND claims != '' AND claimed_until > 0 AND (claimed_until >= ? OR seen > ?))",
-        transaction.now,
-        days_seen(transaction) - GIVEN_UP_DAYS,
-        transaction.now,
-        days_seen(transaction) - GIVEN_UP_DAYS,
+        "SELECT id, restores FROM main.deletions WHERE "  # noqa: S608
+        f"(restores > 0 AND finished IS NULL AND {not_given_up.format('stores_until')}) "
+        f"OR (restores = 0 AND claims != '' AND claimed_until > 0 AND {not_given_up.format('claimed_until')})",
+        *when,
+        *when,
     )
     # SQLite keeps other values in a column of numbers, too.
     deletions = {deletion for _, deletion in rows if isinstance(deletion, int)}

@@ -83,6 +83,12 @@ CLAIM_SECONDS: Final = 150.0
 """How long a job has learnings to itself besides the time of a call: to read them, and for a call without an answer to
 take effect."""
 
+CLAIM_IN_FORCE: Final = "claimed_until > ? AND (at <= ? OR seen >= ?)"
+"""Whether the time of a claim is not over. Its parameters are the time, again the time, and the days of use with today.
+
+A claim from the future was dated by a clock that was ahead: it counts until the state is in use on another day.
+"""
+
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
     "find out who writes to the state, or whether it was restored from a backup",
@@ -376,14 +382,15 @@ class State:
             transaction.serialise("copies")
             _start_of(transaction, number)
             wanted = {tag for under_each_key in tags for tag in under_each_key}
+            in_force = (transaction.now, transaction.now, days_with_today(transaction))
             # Each other job with claims, and whether it refuses this one what it has claimed.
             others = transaction.execute(
-                "SELECT claims, claimed_until > ? AND (? OR claims_alone > 0) FROM main.deletions "
-                "WHERE id != ? AND claims != '' AND (claimed_until > ? OR id IN ?)",
-                transaction.now,
+                f"SELECT claims, {CLAIM_IN_FORCE} AND (? OR claims_alone > 0) FROM main.deletions "  # noqa: S608
+                f"WHERE id != ? AND claims != '' AND ({CLAIM_IN_FORCE} OR id IN ?)",
+                *in_force,
                 alone,
                 number,
-                transaction.now,
+                *in_force,
                 jobs_not_over(transaction).jobs,
             )
             meeting = [refuses for claims, refuses in others if not wanted.isdisjoint(claims.split())]

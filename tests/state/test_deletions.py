@@ -2,7 +2,8 @@
 
 import pytest
 
-from reflexio_mcp.state.records import CapReached, CodeUsed, Intention, Owner
+from reflexio_mcp.state.records import CapReached, Claimed, CodeUsed, Intention, Name, Owner
+from reflexio_mcp.state.restores import jobs_not_over
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
@@ -82,6 +83,42 @@ def test_what_another_machine_dated_in_the_future_counts_until_the_state_is_in_u
         state.begin(OPERATOR, deletion(1))
     place.sql("UPDATE main.deletions SET seen = seen - 1")
     assert state.check_room(OPERATOR) == 1
+
+
+AHEAD = 400 * 86_400
+
+
+def test_a_claim_dated_in_the_future_counts_until_the_state_is_in_use_on_another_day(place: Place) -> None:
+    """A correction was killed while the clock was ahead, so nobody has ended its claim."""
+    state = place.process()
+    learning = [("alice", Name.of("learning", "profile:1"))]
+    killed, number = (state.begin(OPERATOR, deletion(1)) for _ in range(2))
+    state.claim(OPERATOR, killed, learning, 10, alone=True)
+    place.sql(
+        f"UPDATE main.deletions SET at = at + {AHEAD}, claimed_until = claimed_until + {AHEAD} WHERE id = {killed}"
+    )
+    with pytest.raises(Claimed):
+        state.claim(OPERATOR, number, learning, 10, alone=True)
+    place.sql(f"UPDATE main.deletions SET seen = seen - 1 WHERE id = {killed}")
+    assert state.claim(OPERATOR, number, learning, 10, alone=True), (
+        "a call of the killed one may still overwrite it"
+    )
+    place.sql(f"UPDATE main.deletions SET seen = seen - 1 WHERE id = {killed}")
+    assert not state.claim(OPERATOR, number, learning, 10, alone=True)
+
+
+@pytest.mark.parametrize(("days", "is_over"), [(1, False), (2, True)])
+def test_a_restore_that_was_killed_while_the_clock_was_ahead_is_given_up_after_two_days_of_use(
+    place: Place, days: int, is_over: bool
+) -> None:
+    state = place.process()
+    restore = state.begin_restore(OPERATOR, restoring(deleted(state, OPERATOR, copied())))
+    place.sql(
+        f"UPDATE main.deletions SET at = at + {AHEAD}, stores_until = stores_until + {AHEAD}, seen = seen - {days} "
+        f"WHERE id = {restore}"
+    )
+    with state.database.transaction(writes=False) as transaction:
+        assert (restore in jobs_not_over(transaction).jobs) is not is_over
 
 
 def test_what_was_not_deleted_after_all_no_longer_counts(place: Place) -> None:
