@@ -105,6 +105,13 @@ def test_private_modules_of_the_sdk_are_named_in_one_place() -> None:
     assert naming <= {"reflexio_mcp.server.sdk"}
 
 
+def test_texts_are_normalized_in_one_place_which_does_it_in_pieces() -> None:
+    naming = {name for name, path in MODULES.items() if "unicodedata.normalize" in path.read_text("utf-8")}
+    assert naming == {"reflexio_mcp.matching.words"}
+    importing = {name for name, found in GRAPH.items() if "unicodedata.normalize" in found}
+    assert not importing
+
+
 def test_a_stdio_server_starts_without_what_calls_need() -> None:
     code = (
         "import os, sys, anyio\n"

@@ -12,11 +12,11 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
 
-__all__ = ["Words", "fold", "leaves", "tool_texts", "words_of"]
+__all__ = ["Words", "fold", "leaves", "normalized_pieces", "single_blanks", "tool_texts", "words_of"]
 
 OR: Final = "OR"
 _PHRASE_OR_WORD: Final = re.compile(r'"([^"]*)"|(\S+)')
@@ -37,8 +37,10 @@ _PARTS_WITHOUT_BLANKS: Final = re.compile(
 
 _UNSEEN: Final = re.compile(f"[{WITHOUT_GLYPH}{JOINERS}]")
 
-_PIECE: Final = re.compile(r"(?s).{1,1000}\S{0,100}[^\w\s]{0,30}")
-"""A piece ends after a word, if possible."""
+ASCII_PIECE_CHARS: Final = 16_000
+_PIECE: Final = re.compile("(?s).{1,500}(?=\\s|[^\\W\u1160-\u11ff\u3131-\u318e\uff9e-\uffdc]|\\Z)|.{1,500}")
+"""A piece ends before a blank or a letter, if possible. Marks, and some Korean and Japanese letters, may join with the
+letter before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +83,32 @@ class Words:
         True whenever `are_in` is true for some of them, and much faster for short texts.
         """
         ascii_texts: list[str] = []
-        folded: list[str] = []
+        found: set[str] = set()
         for text in texts:
             if text.isascii():
                 ascii_texts.append(text)
             else:
-                folded.append(fold(text))
-        folded.append(fold("\n".join(ascii_texts)))  # at once, which is faster
-        return any(
-            all(any(term in text for text in folded) for term in alternative)
-            for alternative in self.alternatives
-        )
+                found |= self._terms_with_place(str.find, text)
+        found |= self._terms_with_place(str.find, "\n".join(ascii_texts))  # at once, which is faster
+        return any(alternative.keys() <= found for alternative in self.alternatives)
 
     def terms_in(self, text: str) -> set[str]:
-        folded = fold(text)
-        return {term for term in self._terms() if _place_in_text(folded, term) >= 0}
+        return self._terms_with_place(_place_in_text, text)
+
+    def _terms_with_place(self, place_of: Callable[[str, str, int], int], text: str) -> set[str]:
+        """Return the terms that have a place in a text.
+
+        Args:
+            place_of: the place of a term in a folded text, from a place on; -1 if there is none.
+        """
+        found: set[str] = set()
+        missing = set(self._terms())
+        for start, window in _windows(text, max(map(len, missing), default=0)):
+            found.update(term for term in missing if place_of(window, term, start) >= 0)
+            missing -= found
+            if not missing:
+                break
+        return found
 
     def terms_in_id(self, id_: str, owner: str) -> set[str]:
         """Return the words in an id, without those in the name of the user whose id it is.
@@ -135,30 +148,74 @@ def _place_in_id(folded: str, term: str) -> int:
     return _place_not_behind(folded, term, str.isalnum)
 
 
-def _place_in_text(folded: str, term: str) -> int:
+def _place_in_text(folded: str, term: str, start: int = 0) -> int:
     if len(term) > SHORT_CHARS or not term.isalpha() or _PARTS_WITHOUT_BLANKS.search(term):
-        return folded.find(term)
-    return _place_not_behind(folded, term, str.isalpha)
+        return folded.find(term, start)
+    return _place_not_behind(folded, term, str.isalpha, start)
 
 
-def _place_not_behind(folded: str, term: str, kind: Callable[[str], bool]) -> int:
-    """Return the first place of a term that is not behind a character of this kind; -1 if there is none."""
-    place = folded.find(term)
+def _place_not_behind(folded: str, term: str, kind: Callable[[str], bool], start: int = 0) -> int:
+    """Return the first place of a term, from `start` on, that is not behind a character of this kind; -1 if none is."""
+    place = folded.find(term, start)
     while place > 0 and kind(folded[place - 1]):
         place = folded.find(term, place + 1)
     return place
 
 
+def _windows(text: str, overlap: int) -> Iterator[tuple[int, str]]:
+    """Yield a folded text in windows, each with where a search in it starts: in one step, it would block all threads.
+
+    Args:
+        overlap: characters that a window has of the one before; not less than what is looked for has. What begins with
+            the first of them was in the window before, together with the character in front of it.
+    """
+    start, window = 0, ""
+    for piece in _folded_pieces(text):
+        if len(window) > overlap:
+            start, window = 1, window[-overlap:]
+        window += piece
+        yield start, window
+
+
 def fold(text: str) -> str:
     """Remove differences that readers do not see: invisible characters, case, line breaks."""
-    if not text.isascii():
-        # Normalizing many combining marks takes quadratic time and blocks all threads.
-        text = "".join(
-            unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(_UNSEEN.sub("", text))
-        )
-        # `casefold` makes two characters of the Turkish capital letter with a dot.
-        text = text.casefold().replace("i\u0307", "i")
-    return " ".join(text.lower().split())
+    return "".join(_folded_pieces(text))
+
+
+def _folded_pieces(text: str) -> Iterator[str]:
+    pieces = normalized_pieces(text, "NFKC", without=_UNSEEN)
+    # `casefold` makes two characters of the Turkish capital letter with a dot.
+    return single_blanks(piece.casefold().replace("i\u0307", "i").lower() for piece in pieces)
+
+
+def normalized_pieces(
+    text: str, form: Literal["NFC", "NFKC"], *, without: re.Pattern[str] | None = None
+) -> Iterator[str]:
+    """Yield a text in one of Unicode's forms, in pieces of at most 16,000 characters.
+
+    Normalizing a long text in one step would block all threads, for minutes if it has many marks in a row, and some
+    letters become 18 characters. In a row of more than 500 marks, their order may stay as it is stored.
+
+    Args:
+        without: characters that are left out, none of them ASCII.
+    """
+    if text.isascii():
+        for start in range(0, len(text), ASCII_PIECE_CHARS):
+            yield text[start : start + ASCII_PIECE_CHARS]
+        return
+    for piece in _PIECE.finditer(text):
+        kept = without.sub("", piece[0]) if without else piece[0]
+        yield unicodedata.normalize(form, kept)
+
+
+def single_blanks(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of a text with one blank for blanks in a row, and none around the text."""
+    has_begun = follows_blank = False
+    for piece in pieces:
+        follows_blank = follows_blank or piece[:1].isspace()
+        if words := " ".join(piece.split()):
+            yield f" {words}" if has_begun and follows_blank else words
+            has_begun, follows_blank = True, piece[-1].isspace()
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from reflexio_mcp.matching.words import normalized_pieces
 from reflexio_mcp.results.base import label, shown_name
 from reflexio_mcp.traffic.errors import InvalidInput
 
@@ -72,7 +73,7 @@ def _comparable(name: str) -> str:
     or in a stored name. A hold whose names only look like the stored ones would keep nothing.
     """
     visible = "".join(letter for letter in name if unicodedata.category(letter) not in _UNSEEN_CATEGORIES)
-    return unicodedata.normalize("NFC", _WITHOUT_GLYPH.sub("", visible)).strip()
+    return "".join(normalized_pieces(_WITHOUT_GLYPH.sub("", visible), "NFC")).strip()
 
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

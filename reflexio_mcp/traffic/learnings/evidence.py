@@ -10,12 +10,12 @@ learning with ids that are not stored are looked for in the user's other interac
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from reflexio_mcp.matching.words import normalized_pieces, single_blanks
 from reflexio_mcp.rest.models import StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.learnings.records import Learning
 
@@ -37,7 +37,6 @@ MOST_COMPARED: Final = 50_000_000
 _MERGED_PREFIX: Final = "Original source evidence values (separate excerpts):"
 _MERGED_SEPARATOR: Final = re.compile(r"\s*--- Separate source evidence value ---\s*")
 _BLANK_LINES: Final = re.compile(r"\n\s*\n")
-_BLANKS: Final = re.compile(r"\s+")
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 _PLAIN: Final = str.maketrans(
     dict.fromkeys("“”„‟«»", '"') | dict.fromkeys("‘’‚‛`´", "'") | dict.fromkeys("‐‑‒–—", "-")  # noqa: RUF001
@@ -227,8 +226,8 @@ def quotes_of(learning: Learning) -> list[str]:
 
 def normalized(text: str) -> str:
     """Make texts comparable that differ in case, blanks, and the form of quotation marks and dashes."""
-    plain = unicodedata.normalize("NFKC", text).translate(_PLAIN).casefold()
-    return _BLANKS.sub(" ", plain).strip()
+    pieces = normalized_pieces(text, "NFKC")
+    return "".join(single_blanks(piece.translate(_PLAIN).casefold() for piece in pieces))
 
 
 def paragraphs_of(text: str) -> list[str]:
