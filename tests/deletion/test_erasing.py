@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.deletion.support import BY_IDS, World, text_of
+from tests.deletion.support import BY_IDS, Known, World, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -276,6 +276,23 @@ async def test_a_repeated_erasure_deletes_the_learnings_that_an_interrupted_one_
     assert early["status"] == "incomplete"
     assert (again["status"], again["deleted"]) == ("complete", {"learnings": 2})
     assert list(world.backend.profiles) == ["edited"]
+
+
+async def test_a_repeated_erasure_deletes_what_was_learned_while_the_first_one_was_interrupted(
+    world: World,
+) -> None:
+    """The request is gone by then, and the interrupted call has not seen the learning."""
+    await world.put("r1", text=PIN)
+    [interaction] = await world.interactions("r1")
+    target: dict[str, Any] = {"request_ids": ["r1"]}
+    await erasure_that_ends_early(world, target)
+    world.backend.profiles["late"] = Known(
+        "ada", "a later run", (interaction,), content="PIN 4711", quote=PIN
+    )
+    async with world.connect(CONFIRM="off") as caller:
+        again = await caller.receipt("delete_requests", **target, include_learnings=True, erase=True)
+    assert (again["status"], again["deleted"]) == ("complete", {"learnings": 1})
+    assert not world.backend.profiles
 
 
 async def test_an_interrupted_erasure_is_finished_even_if_nothing_of_it_is_left(world: World) -> None:

@@ -93,6 +93,19 @@ async def test_a_receipt_says_that_the_service_does_not_allow_it(world: World) -
     assert "The work ended early. Reflexio refused access. Check REFLEXIO_API_KEY" in receipt["text"]
 
 
+async def test_of_two_failures_a_receipt_names_the_one_that_ended_the_deletion(world: World) -> None:
+    await world.put("r1")
+
+    async def then_fail() -> None:
+        world.backend.failing[READ] = (0, 500)
+
+    world.backend.failing[BY_IDS] = (0, 403)
+    world.backend.before[BY_IDS] = [then_fail]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1")
+    assert fact_of(receipt, "access_refused")
+
+
 async def test_what_cannot_be_read_again_is_not_known(world: World) -> None:
     await world.put("r1")
 

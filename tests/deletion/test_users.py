@@ -186,6 +186,35 @@ async def test_a_hold_on_a_person_of_whom_nothing_is_seen_keeps_what_is_not_seen
     assert not world.backend.calls["/api/clear_user_data"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    ['users = ["bob"]', 'sessions = ["other"]', 'sources = ["import"]'],
+    ids=["user", "session", "source"],
+)
+async def test_a_hold_that_names_nothing_of_a_person_keeps_nothing_of_them(
+    world: World, tmp_path: Path, names: str
+) -> None:
+    await stocked(world)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[[hold]]\n{names}\nreason = "a case of others"\n', encoding="utf-8")
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        answer = await caller.call("delete_requests", **ALL_OF_ADA)
+    assert answer["status"] == "complete"
+    assert await world.ids() == {"r3"}
+
+
+async def test_a_plan_for_a_person_says_what_is_known_of_the_shared_rules(world: World) -> None:
+    await stocked(world)
+    async with world.connect() as caller:
+        none = await caller.plan("delete_requests", **ALL_OF_ADA)
+        world.backend.failing["/api/get_agent_playbooks"] = (0, 403)
+        unread = await caller.plan("delete_requests", **ALL_OF_ADA)
+    told = [
+        {fact["code"] for fact in plan["facts"] if "shared_rules" in fact["code"]} for plan in (none, unread)
+    ]
+    assert told == [{"no_shared_rules_rest"}, {"shared_rules_unread"}]
+
+
 async def test_the_shared_rules_that_rest_on_a_person_are_named_in_plan_and_receipt(world: World) -> None:
     await stocked(world)
     world.backend.agent_playbooks = {1: ["ada", "bob"], 2: ["bob"], 3: []}

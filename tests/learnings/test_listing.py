@@ -328,6 +328,17 @@ async def test_the_call_for_learnings_without_a_source_names_those_of_the_user_w
     assert plan["selected"] == {"learnings": 2}
 
 
+async def test_an_audit_offers_no_call_about_a_user_whom_no_call_can_name(world: World) -> None:
+    await world.put("one", user="ada\u200b")
+    await world.put("another", user="ada\u200b", text="something else")
+    await world.learn("p", "one", user="ada\u200b")
+    await world.rest.delete_requests_by_ids(["one"])
+    async with world.connect() as caller:
+        found = {row["finding"]: row for row in (await caller.call("audit_traffic"))["findings"]}
+    row = found["orphaned-learning"]
+    assert (row["count"], row.get("show"), row.get("act")) == (1, None, None)
+
+
 async def test_an_audit_shows_what_taught_the_learnings_that_it_finds(world: World) -> None:
     await world.put("a", text="I cannot eat peanuts. Thanks!")
     await world.put("b", text="What is the weather?")
