@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -32,7 +33,11 @@ pytestmark = pytest.mark.ci
 
 THE_OWNER_CONNECTS = "SELECT 'the owner connects'"
 
-DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "shared-server.md"
+ROOT = Path(__file__).parent.parent.parent
+
+DOCUMENTED = ROOT / "docs" / "shared-server.md"
+
+OPERATION = ROOT / "packaging" / "README.md"
 
 
 @pytest.fixture
@@ -306,6 +311,23 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_or_change
         for state in states:
             state.database.close()
         postgres.sql(f"DROP OWNED BY reflexio_mcp, {SERVERS}; DROP ROLE reflexio_mcp, {SERVERS}", name)
+
+
+def test_the_documented_way_to_leave_removes_the_tables_and_both_roles(
+    postgres: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = name_of(postgres_url)
+    [leave] = re.findall(r"`(DROP SCHEMA [^`]*)`", OPERATION.read_text(encoding="utf-8"))
+    for heading in ("### The owner's role", "### The servers' role"):
+        postgres.sql(documented(heading), name)
+    owners = postgres.url(name, "reflexio_mcp", "a password")
+    state_command(0, "create", owners, monkeypatch, capsys)
+    postgres.sql(leave, name)
+    assert postgres.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'reflexio%'") == ""
+    assert "CREATE ROLE reflexio_mcp_server" in state_command(1, "create", postgres_url, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
