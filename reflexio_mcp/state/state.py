@@ -777,12 +777,15 @@ class State:
 
     def prune(self) -> None:
         """Remove copies that are over, and records and notes that are old and that nothing needs any more."""
+        # Somebody may put back the row of a copy that an erasure has removed, as long as it could last.
+        days_of_erasures = max(RECORD_DAYS, self.copies.days)
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             note_day(transaction)
             self.copies.expire(transaction)
             transaction.execute(
-                "DELETE FROM main.deletions WHERE at <= ? AND seen <= ? "
+                "DELETE FROM main.deletions "
+                "WHERE ((erased_names = '' AND at <= ? AND seen <= ?) OR (at <= ? AND seen <= ?)) "
                 "AND id NOT IN (SELECT deletion FROM main.copies) "
                 "AND id NOT IN (SELECT restore FROM main.must_go WHERE settled IS NULL) "
                 # An erasure stays on record as long as there are copies that it would have removed.
@@ -790,6 +793,8 @@ class State:
                 "WHERE kept.id IN (SELECT deletion FROM main.copies)), ended))",
                 transaction.now - RECORD_DAYS * DAY,
                 days_seen(transaction) - RECORD_DAYS,
+                transaction.now - days_of_erasures * DAY,
+                days_seen(transaction) - days_of_erasures,
             )
             transaction.execute(
                 "DELETE FROM main.must_go WHERE settled IS NOT NULL "

@@ -490,6 +490,28 @@ async def test_a_hold_that_begins_while_copies_are_kept_is_kept(
     assert world.backend.profiles.get("p") == learning
 
 
+@pytest.mark.parametrize("erase", [False, True])
+async def test_a_learning_that_a_plan_left_out_stays_if_its_hold_is_lifted_meanwhile(
+    world: World, tmp_path: Path, erase: bool
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+
+    async def lift() -> None:
+        write(path, NO_HOLDS)
+
+    asked: dict[str, Any] = {"request_id": "later", "include_learnings": True, "learning_ids": ["profile:p"]}
+    async with world.connect(POLICY=write(path, ON_A_REQUEST["sessions"])) as caller:
+        plan = await caller.plan("delete_request", **asked, erase=erase)
+        assert [learning["goes"] for learning in plan["learnings"]] == [False]
+        world.backend.before[BY_IDS] = [lift]
+        receipt = await caller.receipt("delete_request", **asked, erase=erase, confirm=plan["confirm"])
+    assert [learning["goes"] for learning in receipt["learnings"]] == [False]
+    assert not [fact for fact in receipt["facts"] if fact["code"] == "learnings_appeared"]
+    assert set(world.backend.profiles) == {"p"}
+    assert await world.ids() == {"held", "bobs"}
+
+
 async def test_a_hold_that_begins_while_an_erasure_waits_for_the_state_keeps_what_only_copies_contain(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

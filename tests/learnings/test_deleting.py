@@ -474,6 +474,30 @@ async def test_a_code_does_not_fit_once_another_learning_would_come_back(world: 
     assert set(world.backend.profiles) == {"new"}
 
 
+@pytest.mark.parametrize("interactions", [False, True])
+async def test_an_erasure_counts_the_copies_of_learnings_that_go_with_those_of_its_request(
+    world: World, interactions: bool
+) -> None:
+    """The learning quotes another request of its window alone, but the copies are found by what it lists."""
+    await world.put("r1", text="I cannot eat peanuts")
+    await world.put("r2", text="My card has the number ninety")
+    [of_r2, *_] = await world.interactions("r2")
+    await world.learn("p1", "r1", "r2", content="Cannot eat peanuts", quote="I cannot eat peanuts")
+    asked: dict[str, Any] = {"request_id": "r2", "erase": True}
+    if interactions:
+        asked["interaction_ids"] = [of_r2]
+    async with world.connect() as caller:
+        everything: dict[str, Any] = {"user_id": "ada", "everything": True, "include_learnings": True}
+        plan = await caller.plan("delete_requests", **everything)
+        await caller.receipt("delete_requests", **everything, confirm=plan["confirm"])
+        plan = await caller.plan("delete_request", **asked)
+        receipt = await caller.receipt("delete_request", **asked, confirm=plan["confirm"])
+        restored = await caller.call("restore_requests", deletion=1)
+    assert plan["selected"]["only_in_copies"] == receipt["deleted"]["only_in_copies"] == 2
+    assert "p1" not in world.backend.profiles
+    assert restored
+
+
 async def test_learnings_to_take_too_need_the_option_and_have_to_be_there(world: World) -> None:
     await merged_by_a_test_run(world)
     async with world.connect() as caller:

@@ -370,6 +370,16 @@ def test_an_erasure_stays_on_record_as_long_as_a_copy_that_was_written_before_it
     assert not state.last(OPERATOR)
 
 
+def test_an_erasure_stays_on_record_as_long_as_a_copy_that_it_removed_could_last(place: Place) -> None:
+    state = place.process(days=30)
+    deleted(state, OPERATOR, copied("r1"))
+    erasure = deleted(state, OPERATOR, erase=("r:r1",))
+    for days, on_record in ((8, [erasure]), (23, [])):
+        place.pass_time(days * 86_400)
+        state.prune()
+        assert [record.number for record in state.last(OPERATOR)] == on_record
+
+
 def test_a_row_that_opened_before_is_noticed_when_a_column_of_it_changes(place: Place) -> None:
     state = place.process()
     deleted(state, OPERATOR, copied("r1"), copied("r2"))

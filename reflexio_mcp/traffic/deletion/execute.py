@@ -616,13 +616,18 @@ class _Act:
             self.ledger.note_stored(planned.learnings, deleted.left.linked)
 
     async def _learnings_to_delete(self) -> Learned:
-        """Read again which learnings to delete, without those that a hold keeps and those that changed."""
-        found = await self.planned.target.read_learned(self.scope, self.planned.selected)
+        """Read again which learnings to delete, without those that a hold keeps and those that changed.
+
+        What the plan left out stays, also if a hold was lifted since, or what else says it was deleted.
+        """
+        planned = self.planned
+        left_out = (planned.selected.learned or Learned()).linked.keys() - set(planned.learnings)
+        found = await planned.target.read_learned(self.scope, planned.selected)
         held = await self._note_held(list(map(learning_item, found.going)))
         linked = {
             key: linked_learning
             for key, linked_learning in found.linked.items()
-            if linked_learning.goes and key not in held
+            if linked_learning.goes and key not in held | left_out
         }
         stay = found.linked.keys() - linked.keys()
         self.ledger.note_changed(found.changed | stay.intersection(self.planned.learnings))

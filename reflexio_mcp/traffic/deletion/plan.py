@@ -395,7 +395,9 @@ async def _choose(
     if options.erase and (stored or copied) and not isinstance(target, User) and target.noun != "learning":
         known = {item.id for item in copied}
         unlisted = await _copied_learnings(scope, selected, [*stored, *copied], state, owner)
-        copied += await hold_filter.not_held([item for item in unlisted if item.id not in known])
+        unlisted += await in_thread(_learnings_led_to, selected, [*stored, *copied], state, owner)
+        new = {item.id: item for item in unlisted if item.id not in known}
+        copied += await hold_filter.not_held(list(new.values()))
     taught: list[Item] = []
     if selected.learned and takes_taught:
         taught = await hold_filter.not_held(list(map(learning_item, selected.learned.going)))
@@ -674,6 +676,24 @@ async def _copied_learnings(
             erased = await may_come_from(scope, user_id, only_copied, sources, selected=inside, others=others)
             found |= {learning.learning_id: learning_item(learning) for learning in erased}
     return list(found.values())
+
+
+def _learnings_led_to(selected: Selected, items: Sequence[Item], state: State, owner: Owner) -> list[Item]:
+    """Return learnings that only recovery copies contain, and that names of erased items lead to.
+
+    With the copy of a request goes that of each learning that lists its interactions, also if it quotes others alone.
+
+    Raises `NotRecorded`: the copies cannot be read.
+    """
+    stored = {learning.learning_id for learning in selected.learned.read} if selected.learned else set[str]()
+    names = {name for item in items for name in names_of(item)}
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+        contents = map(content_of, state.copies.read(owner, names=names, erasing=True))
+        return [
+            learning_item(learning)
+            for learning in contents
+            if isinstance(learning, Learning) and learning.learning_id not in stored
+        ]
 
 
 def _copied_of(
