@@ -76,7 +76,11 @@ class Body:
     @property
     def is_notice(self) -> bool:
         """Whether it is a short message other than a call: a notification, or an answer to a question."""
-        return self.size <= NOTICE_BYTES and not {"method", "id"} <= self._message.keys()
+        if self.size > NOTICE_BYTES:
+            return False
+        message = self._message
+        is_call = "method" in message and "id" in message
+        return not is_call
 
     @cached_property
     def tool(self) -> str:
@@ -127,7 +131,7 @@ def _behind_text(content: bytes, place: int) -> int:
         inside = _TEXT.match(content, place, edge)
         assert inside  # the pattern matches even an empty text
         place = inside.end()
-        if place < edge - 1:  # the edge may have cut an escape of two bytes
+        if place < edge - 1:  # otherwise the edge has cut the text, perhaps within an escape of two bytes
             return place + 1
         give_way()
 
@@ -223,7 +227,8 @@ class Bodies:
         """
         with anyio.move_on_after(BODY_SECONDS) as limit:
             while arriving.more and len(arriving.content) <= pause:
-                self._held[account] += await arriving.next_piece()
+                size = await arriving.next_piece()
+                self._held[account] += size  # apart from the `await`, during which other bodies are counted
                 arriving.check()
                 if share is not None and self._held[account] > share:
                     raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)

@@ -23,6 +23,7 @@ from reflexio_mcp.http import bodies
 from reflexio_mcp.http import serving as serving_module
 from reflexio_mcp.http.answers import PIECE_BYTES, counting
 from reflexio_mcp.http.app import SESSIONS_EACH
+from reflexio_mcp.http.refusal import Refusal
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic import turns
 from reflexio_mcp.traffic.tasks import for_each
@@ -414,6 +415,37 @@ async def test_a_large_body_does_not_wait_behind_one_whose_client_has_gone() -> 
         leaving.cancel()
         await until(lambda: "small" in complete)
         tasks.cancel_scope.cancel()
+
+
+async def test_bodies_that_arrive_at_the_same_time_all_count_and_end_counting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bodies, "SHARE_BYTES", 2 * bodies.LIGHT_BYTES)
+    read, answers = bodies.Bodies(), list[int]()
+    sent = anyio.Event()
+
+    async def receive() -> Any:
+        await sent.wait()
+        return {"body": bytes(bodies.LIGHT_BYTES), "more_body": False}
+
+    async def arrive() -> None:
+        try:
+            async with read.read(receive, "ann", opens_session=False, declared=None):
+                answers.append(200)
+                await anyio.sleep_forever()
+        except Refusal as refused:
+            answers.append(refused.status_code)
+
+    for _ in range(2):  # what the first ones counted is given back
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(arrive)
+            await anyio.wait_all_tasks_blocked()
+            sent.set()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        sent = anyio.Event()
+    assert answers == [200, 200, 503, 200, 200, 503]
 
 
 @pytest.mark.parametrize(
