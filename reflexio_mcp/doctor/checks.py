@@ -17,6 +17,7 @@ from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import (
     BadAddress,
+    CertificateNotTrusted,
     NotAuthorized,
     ReflexioError,
 )
@@ -148,12 +149,12 @@ async def _settings(setup: Setup) -> Finding:
     settings = setup.settings = load(setup.env)
     offered(settings)
     token_has_user = [":" in token for token in settings.auth_token]
-    callers = {
+    may_call = {
         "people who sign in see their own memory": bool(settings.oauth_issuer),
         "a token with a user sees that user alone": any(token_has_user),
         "a token without a user sees every user": not all(token_has_user),
     }
-    who = "; ".join(sees for sees, exist in callers.items() if exist) or "every user is visible"
+    who = "; ".join(caller for caller, may in may_call.items() if may) or "every user is visible"
     if settings.user_id:
         who = f"confined to the user {visible('REFLEXIO_USER_ID', settings.user_id)}"
     place = settings.base_url or f"the file {visible('REFLEXIO_MCP_STORE', location_of(settings))}"
@@ -312,11 +313,11 @@ async def examine(setup: Setup, add: Callable[[Finding], None]) -> None:
 
 
 def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
-    """Describe a failed call in the same words as for a model."""
-    happened, *_, advice = map(SHELL.of, failure_facts(error))
+    """Describe a failed call in the words of the other commands."""
+    happened, *_, advice = map(SHELL.of, failure_facts(error))  # between them may be what the service said
     if isinstance(error, NotAuthorized):
         return problem("key-refused" if has_key else "key-missing", happened)
-    if "certificate" in error.detail:
+    if isinstance(error, CertificateNotTrusted):
         return problem("certificate-not-trusted", happened)
     name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()  # `not-the-api` of `NotTheApi`
     return Finding("failure", happened, name, "The call did not succeed.", advice)

@@ -6,6 +6,7 @@ ReflexioError
 │   ├── BodyTooLarge
 │   └── Closed
 ├── Unreachable
+│   └── CertificateNotTrusted
 ├── OutcomeUnknown
 │   ├── TimedOut
 │   ├── ConnectionLost
@@ -27,6 +28,7 @@ __all__ = [
     "AlreadyExists",
     "BadAddress",
     "BodyTooLarge",
+    "CertificateNotTrusted",
     "Closed",
     "ConnectionLost",
     "InvalidBody",
@@ -97,6 +99,10 @@ class Closed(NotSent):
 
 class Unreachable(ReflexioError):
     """No connection."""
+
+
+class CertificateNotTrusted(Unreachable):
+    """The server's TLS certificate could not be verified."""
 
 
 class OutcomeUnknown(ReflexioError):

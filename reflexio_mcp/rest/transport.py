@@ -17,11 +17,15 @@ __all__ = ["new_client"]
 
 _CONNECT_SECONDS: Final = 10.0
 _MOST_IDLE: Final = 20
-_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (ssl.SSLCertVerificationError, "its TLS certificate could not be verified"),
-    (ssl.SSLError, "the TLS handshake failed"),
-    (socket.gaierror, "the host name is not known"),
-    (ConnectionRefusedError, "connection refused"),
+_REASONS: Final[tuple[tuple[type[BaseException], type[errors.Unreachable], str], ...]] = (
+    (
+        ssl.SSLCertVerificationError,
+        errors.CertificateNotTrusted,
+        "its TLS certificate could not be verified",
+    ),
+    (ssl.SSLError, errors.Unreachable, "the TLS handshake failed"),
+    (socket.gaierror, errors.Unreachable, "the host name is not known"),
+    (ConnectionRefusedError, errors.Unreachable, "connection refused"),
 )
 """What the causes of a failed connection mean. The first that fits is told, so a class stands before its bases."""
 
@@ -64,6 +68,7 @@ class HttpTransport:
                 content=call.content,
                 params=call.params or None,
                 headers=_call_headers(call),
+                # A connection ends first, so that its error says that nothing was sent.
                 timeout=httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds * 0.9)),
             ) as response:
                 content = await _content(response, call.most_reply_bytes or api_limits.MAX_REPLY_BYTES)
@@ -82,7 +87,8 @@ class HttpTransport:
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             return errors.BadAddress("the call cannot be written as HTTP")
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            return errors.Unreachable(f"{self._base_url}: {_why_unreachable(error)}")
+            kind, reason = _why_unreachable(error)
+            return kind(f"{self._base_url}: {reason}")
         return errors.TimedOut() if isinstance(error, httpx.TimeoutException) else errors.ConnectionLost()
 
 
@@ -91,6 +97,7 @@ async def _content(response: httpx.Response, most: int) -> bytes:
 
     Raises:
         NotTheApi: its encoding was not asked for. Two layers of gzip turn kilobytes into gigabytes.
+        ReplyTooLarge: it is longer.
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"identity", "gzip"}:
         detail = "its encoding was not asked for"
@@ -104,16 +111,16 @@ async def _content(response: httpx.Response, most: int) -> bytes:
     return bytes(content)
 
 
-def _why_unreachable(error: httpx.HTTPError) -> str:
+def _why_unreachable(error: httpx.HTTPError) -> tuple[type[errors.Unreachable], str]:
     if isinstance(error, httpx.ProxyError):
-        return "the proxy refused"
+        return errors.Unreachable, "the proxy refused"
     if isinstance(error, httpx.ConnectTimeout):
-        return "no connection in time"
+        return errors.Unreachable, "no connection in time"
     causes = list(_causes(error))
-    for kind, reason in _REASONS:
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    return "no connection"
+    for cause_type, kind, reason in _REASONS:
+        if any(isinstance(cause, cause_type) for cause in causes):
+            return kind, reason
+    return errors.Unreachable, "no connection"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -62,6 +62,7 @@ def test_what_each_kind_of_token_sees_is_said(
         ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}),
         ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": "your-api-key"}),
         ("unreachable", {"REFLEXIO_URL": "http://127.0.0.1:1"}),
+        ("unreachable", {"REFLEXIO_URL": "http://127.0.0.1:1/certificates"}),
     ],
 )
 def test_a_wrong_value_is_recognised(name: str, variables: dict[str, str], machine: Machine) -> None:
