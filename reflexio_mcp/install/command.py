@@ -131,15 +131,15 @@ def _install(arguments: InstallArguments, layout: Layout) -> Outcome:
             "once and run this again, or add --create to write the file anyway."
         )
     file = ClientFile.read(client, client.file(layout))
-    found = file.entries.get(arguments.name)
+    old = file.entries.get(arguments.name)
     server = _server(arguments, remote)
-    made = entry(client, server)
+    new = entry(client, server)
     about = _lines_about(client, server)
-    if made == found:
+    if new == old:
         same = f"{client.title} already has {arguments.name}; nothing needs to change: {file.path}"
         return _outcome("unchanged", client, file.path, arguments, [same, *about])
-    if found is not None and not arguments.replace:
-        had = f" ({_settings(settings_of(client, found))})" if is_ours(client, found) else ""
+    if old is not None and not arguments.replace:
+        had = f" ({_settings(settings_of(client, old))})" if is_ours(client, old) else ""
         raise InstallError(
             f"{client.title} already has a different entry named {arguments.name}{had}. It was left alone: "
             f"{file.path}. Choose another name with --name, or add --replace to overwrite that entry with "
@@ -149,17 +149,17 @@ def _install(arguments: InstallArguments, layout: Layout) -> Outcome:
     if arguments.dry_run:
         lines = [f"{file.path} would get:", pasted, *about, "Nothing was written (--dry-run)."]
         return _outcome("planned", client, file.path, arguments, lines)
-    how = _change(client, layout, file.path, arguments.name, made, f"Add this to it by hand:\n{pasted}")
+    how = _change(client, layout, file.path, arguments.name, new, f"Add this to it by hand:\n{pasted}")
     if remote:
         note_shared_server(file.path, arguments.name, remote)
     lines = [
-        f"{'Replaced' if found else 'Added'} {arguments.name} in {client.title}: {file.path}",
+        f"{'Replaced' if old else 'Added'} {arguments.name} in {client.title}: {file.path}",
         *how,
         *about,
         f"Next: quit {client.title} completely and start it again.",
         "Then ask it: What have you stored about me today?",
     ]
-    return _outcome("replaced" if found else "added", client, file.path, arguments, lines)
+    return _outcome("replaced" if old else "added", client, file.path, arguments, lines)
 
 
 def _server(arguments: InstallArguments, remote: str) -> Server:
@@ -229,9 +229,9 @@ def _settings(env: Mapping[str, str]) -> str:
 
 
 def _change(
-    client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any], by_hand: str
+    client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any], by_hand: str
 ) -> list[str]:
-    """Write an entry, or remove it if `made` is empty, with the client's command or else in its file.
+    """Write an entry, or remove it if `new` is empty, with the client's command or else in its file.
 
     Args:
         by_hand: what a person has to do if neither is possible.
@@ -239,14 +239,14 @@ def _change(
     Returns:
         How it was written, in lines for a person.
     """
-    if how := _by_command(client, layout, path, name, made):
+    if how := _by_command(client, layout, path, name, new):
         return how
     file = ClientFile.read(client, path)
     if file.has_comments:
         raise InstallError(
             f"{path} has comments or trailing commas, which would be lost, so it was not changed. {by_hand}"
         )
-    file.put(name, made)
+    file.put(name, new)
     if client.key_by == "prompt":
         others = [
             question for question in file.document.get("inputs", []) if question.get("id") not in QUESTIONS
@@ -255,9 +255,9 @@ def _change(
     return _backed_up(file.write(private=client.key_by == "file"))
 
 
-def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any]) -> list[str]:
+def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any]) -> list[str]:
     """Run the client's own commands, and return how it was written; empty if the file is wrong afterwards."""
-    commands = _own_commands(client, layout, name, made)
+    commands = _own_commands(client, layout, name, new)
     if not commands:
         return []
     backup = ClientFile.read(client, path).back_up()
@@ -266,32 +266,35 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dic
             subprocess.run(  # noqa: S603 - the client's program, found on the person's PATH, without a shell
                 words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
             )
-    held = ClientFile.read(client, path).entries.get(name, {})
-    if any(held.get(key) != made.get(key) for key in ("command", "args", "env", client.url_key)):
+    written = ClientFile.read(client, path).entries.get(name, {})
+    if any(written.get(key) != new.get(key) for key in ("command", "args", "env", client.url_key)):
         return []
-    return [f"Written by: {' '.join(commands[-1][:3])}", *_backed_up(backup)]
+    beginning = [
+        word for word in commands[-1][:3] if not word.startswith("{")
+    ]  # VS Code's has the entry there
+    return [f"Written by: {' '.join(beginning)}", *_backed_up(backup)]
 
 
-def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any]) -> list[list[str]]:
-    """Return the client's own commands to write an entry, or to remove it if `made` is empty; none if it has none.
+def _own_commands(client: Client, layout: Layout, name: str, new: dict[str, Any]) -> list[list[str]]:
+    """Return the client's own commands to write an entry, or to remove it if `new` is empty; none if it has none.
 
     Codex's command cannot write `required`. On Windows the commands are `cmd` scripts, which change quotes.
     """
-    found = client.command(layout)
-    if not found or layout.system == "windows":
+    program = client.command(layout)
+    if not program or layout.system == "windows":
         return []
-    remove = [found, "mcp", "remove", "--scope", "user", name]
+    remove = [program, "mcp", "remove", "--scope", "user", name]
     match client.name:
         case "claude-code":
-            add = [found, "mcp", "add-json", "--scope", "user", name, json.dumps(made)]
-            return [remove, add] if made else [remove]
-        case "vscode" if made:
-            return [[found, "--add-mcp", json.dumps({"name": name, **made, "inputs": questions(made)})]]
-        case "gemini" | "qwen" if "command" in made:
-            variables = [word for pair in made.get("env", {}).items() for word in ("-e", "=".join(pair))]
-            command, *arguments = command_of(made)
-            return [[found, "mcp", "add", "--scope", "user", *variables, name, command, "--", *arguments]]
-        case "gemini" | "qwen" if not made:
+            add = [program, "mcp", "add-json", "--scope", "user", name, json.dumps(new)]
+            return [remove, add] if new else [remove]
+        case "vscode" if new:
+            return [[program, "--add-mcp", json.dumps({"name": name, **new, "inputs": questions(new)})]]
+        case "gemini" | "qwen" if "command" in new:
+            variables = [word for pair in new.get("env", {}).items() for word in ("-e", "=".join(pair))]
+            command, *arguments = command_of(new)
+            return [[program, "mcp", "add", "--scope", "user", *variables, name, command, "--", *arguments]]
+        case "gemini" | "qwen" if not new:
             return [remove]
         case _:
             return []
@@ -334,9 +337,9 @@ def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
     return _outcome("removed", client, file.path, arguments, lines)
 
 
-def _advice_on_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> str:
+def _advice_on_shared_server(client: Client, name: str, old: Mapping[str, Any]) -> str:
     """Say how to remove an entry if it is a shared server; empty if it has no address to name."""
-    address = held.get(client.url_key) if client.url_key else None
+    address = old.get(client.url_key) if client.url_key else None
     if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
         return ""
     words = ["reflexio-mcp", "uninstall", client.name, "--name", name, "--remote", address]
@@ -384,18 +387,18 @@ def _address(text: str) -> str:
 
 def _list_clients(layout: Layout, name: str, *advice: str) -> Outcome:
     here = [client for client in CLIENTS if client.is_here(layout)]
-    having: set[str] = set()
+    with_entry: set[str] = set()
     for client in here:
         with contextlib.suppress(InstallError):
             if name in ClientFile.read(client, client.file(layout)).entries:
-                having.add(client.name)
+                with_entry.add(client.name)
     facts = [
-        {"client": client.name, "found": client in here, "installed": client.name in having}
+        {"client": client.name, "found": client in here, "installed": client.name in with_entry}
         for client in CLIENTS
     ]
     lines = ["Clients found on this machine:" if here else "No client was found on this machine."]
     for client in here:
-        has_it = f"has {name}" if client.name in having else ""
+        has_it = f"has {name}" if client.name in with_entry else ""
         lines.append(f"  {client.name:16}{client.title:20}{has_it}".rstrip())
     lines += [
         f"Other clients that you can name: {', '.join(client.name for client in CLIENTS if client not in here)}.",

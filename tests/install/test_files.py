@@ -178,3 +178,27 @@ def test_a_client_with_a_command_of_its_own_writes_its_file_itself(
     (tmp_path / "broken").unlink()
     assert home.uninstall() == 0
     assert set(home.entries) == {"docs"}
+
+
+CODE = """#!{python}
+import json, sys
+given = json.loads(sys.argv[2])
+name, inputs = given.pop("name"), given.pop("inputs")
+json.dump({"servers": {name: given}, "inputs": inputs}, open("{path}", "w"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is a script for cmd")
+def test_the_command_that_wrote_a_file_is_named_without_the_entry(
+    home_of: HomeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of("vscode")
+    home.put({"command": "docs-mcp"}, "docs")
+    program = tmp_path / "bin" / "code"
+    program.parent.mkdir()
+    text = CODE.replace("{python}", sys.executable).replace("{path}", str(home.path))
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert home.install("--with-key") == 0
+    assert f"Written by: {program} --add-mcp\n" in capsys.readouterr().out
