@@ -8,8 +8,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import suppress
-from typing import Annotated, Any, Final, Literal, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar, cast
 from urllib.parse import quote_plus, urlsplit
 
 import anyio
@@ -31,7 +30,7 @@ __all__ = ["SignIn"]
 
 PREFIX: Final = "memory:"
 OPERATOR: Final = f"{PREFIX}operator"
-TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+TOKEN_TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 FRESH_SECONDS: Final = 300.0
 STALE_SECONDS: Final = 3600.0
@@ -53,6 +52,7 @@ accepted before is asked about again without waiting for unknown ones."""
 MOST_DOCUMENT_BYTES: Final = 1024 * 1024
 """Limit of a document of the authorization server."""
 
+MOST_USER_ID_CHARS: Final = 1000
 LEEWAY_SECONDS: Final = 30
 
 AWAY: Final = "cannot be reached"
@@ -65,7 +65,7 @@ Json = Mapping[str, Any]
 T = TypeVar("T")
 
 
-class _Unreachable(Exception):
+class _CannotCheck(Exception):
     """A token cannot be checked. The text follows the authorization server's name."""
 
 
@@ -125,9 +125,9 @@ class SignIn:
             raise ConfigurationError(f"{error}.") from None
         self._clock = clock
         self._fetching = anyio.Lock()
-        self._tried_at = -math.inf
-        self._found_at = -math.inf
-        self._why_not = AWAY
+        self._keys_tried_at = -math.inf
+        self._keys_found_at = -math.inf
+        self._why_no_keys = AWAY
         self._metadata: Json = {}
         self._keys: list[jwt.PyJWK] = []
         self._asking = Quota(PEER_SHARE, MOST_ASKING)
@@ -172,7 +172,7 @@ class SignIn:
                 self._challenge("invalid_token"),
                 error="invalid_token",
             ) from None
-        except _Unreachable as error:
+        except _CannotCheck as error:
             text = (
                 f"The sign-in service {error}, so the token cannot be checked; try again in a moment, and tell the "
                 "operator of this server if this continues."
@@ -193,7 +193,7 @@ class SignIn:
             keys = await self._known_keys()
             if self._settings.oauth_client_id:
                 await self._asked("whether-this-client-may-ask", self._asking, peer.get())
-        except _Unreachable as error:
+        except _CannotCheck as error:
             return str(error)
         return "" if keys or self._settings.oauth_client_id else "has no keys"
 
@@ -237,12 +237,7 @@ class SignIn:
             raise _Invalid
         name = self._settings.oauth_user_claim
         user = token_claims.get(name)
-        # Removing blanks would merge two persons.
-        if (
-            not isinstance(user, str)
-            or not user.isprintable()
-            or not 0 < len(user.strip()) == len(user) <= 1000
-        ):
+        if not _is_user_id(user):
             raise _Invalid(f"The token names no user in its claim {name}.")
         # An unverified address may belong to somebody else.
         verified = token_claims.get("email_verified")
@@ -251,23 +246,30 @@ class SignIn:
         scopes = claims.scopes
         permissions = frozenset(permission for permission in Permission if f"{PREFIX}{permission}" in scopes)
         user_id = "" if OPERATOR in scopes else user
-        caller = person(self._settings, claims.sub, user_id, permissions, claims.exp, user)
+        caller = person(
+            self._settings,
+            subject=claims.sub,
+            user_id=user_id,
+            permissions=permissions,
+            expires_at=claims.exp,
+            known_as=user,
+        )
         if not permissions:
             offered = (permission for permission in Permission if permission in self._tools.values())
             raise self._needs(caller, next(offered, Permission.READ))
         return caller
 
     async def _claims(self, token: str) -> Json:
-        if token.count(".") == 2:
-            with suppress(jwt.PyJWTError, ValueError, RecursionError):
-                header = jwt.get_unverified_header(token)
-                return await self._signed(token, header)
+        # A token of another form can have two dots, too.
+        header = _header_of(token) if token.count(".") == 2 else None
+        if header is not None:
+            return await self._signed(token, header)
         if not self._settings.oauth_client_id:
             raise _Invalid
         return await self._introspected(token)
 
     async def _signed(self, token: str, header: Json) -> Json:
-        if str(header.get("typ", "JWT")).lower() not in TYPES or "crit" in header:
+        if str(header.get("typ", "JWT")).lower() not in TOKEN_TYPES or "crit" in header:
             raise _Invalid
         key = _fitting(await self._known_keys(), header) or _fitting(
             await self._known_keys(again=True), header
@@ -304,36 +306,40 @@ class SignIn:
         return {"iss": self._issuer, **reply}
 
     async def _asked(self, token: str, quota: Quota, holder: str) -> Json:
-        await self._known_keys()
+        await self._known_keys()  # finds the metadata, too
         endpoint = _address_in(self._metadata, "introspection_endpoint")
         # RFC 6749, 2.3.1 encodes both as in a form.
-        secret = (quote_plus(self._settings.oauth_client_id), quote_plus(self._settings.oauth_client_secret))
+        credentials = (
+            quote_plus(self._settings.oauth_client_id),
+            quote_plus(self._settings.oauth_client_secret),
+        )
         with quota.hold(holder) as taken:
             if not taken:
-                raise _Unreachable("is being asked about too many tokens")
-            return await self._reply("POST", endpoint, data={"token": token}, auth=secret)
+                raise _CannotCheck("is being asked about too many tokens")
+            return await self._reply("POST", endpoint, data={"token": token}, auth=credentials)
 
     async def _known_keys(self, *, again: bool = False) -> list[jwt.PyJWK]:
-        age = self._clock() - self._found_at
-        if not again and (age < FRESH_SECONDS or (age < STALE_SECONDS and self._fetching.locked())):
+        age = self._clock() - self._keys_found_at
+        others_fetch = self._fetching.locked()
+        if not again and (age < FRESH_SECONDS or (others_fetch and age < STALE_SECONDS)):
             return self._keys
         async with self._fetching:  # all callers share one fetch
-            if self._clock() - self._tried_at >= ASK_AGAIN_SECONDS:
+            if self._clock() - self._keys_tried_at >= ASK_AGAIN_SECONDS:
                 try:
                     with anyio.fail_after(FETCH_SECONDS):
                         await self._discover()
-                    self._found_at = self._clock()
-                except (TimeoutError, _Unreachable) as error:
-                    self._why_not = str(error) or AWAY
-                self._tried_at = self._clock()
-        if self._clock() - self._found_at >= STALE_SECONDS:
-            raise _Unreachable(self._why_not)
+                    self._keys_found_at = self._clock()
+                except (TimeoutError, _CannotCheck) as error:
+                    self._why_no_keys = str(error) or AWAY
+                self._keys_tried_at = self._clock()
+        if self._clock() - self._keys_found_at >= STALE_SECONDS:
+            raise _CannotCheck(self._why_no_keys)
         return self._keys
 
     async def _discover(self) -> None:
         parts = urlsplit(self._issuer)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-        failure = _Unreachable(AWAY)
+        failure = _CannotCheck(AWAY)
         for place in (
             f"{origin}/.well-known/oauth-authorization-server{path}",
             f"{origin}/.well-known/openid-configuration{path}",
@@ -342,11 +348,11 @@ class SignIn:
             try:
                 found = await self._reply("GET", place)
                 if found.get("issuer") != self._issuer:
-                    raise _Unreachable("names another issuer in its metadata")
+                    raise _CannotCheck("names another issuer in its metadata")
                 self._keys = _usable(await self._reply("GET", _address_in(found, "jwks_uri")))
                 self._metadata = found
                 return
-            except _Unreachable as error:
+            except _CannotCheck as error:
                 failure = error
         raise failure
 
@@ -356,14 +362,14 @@ class SignIn:
             with anyio.fail_after(FETCH_SECONDS):
                 response = await self._http.request(method, url, headers=headers, **options)
             if len(response.content) > MOST_DOCUMENT_BYTES:
-                raise _Unreachable(f"gives an answer that is too long at {url}")
+                raise _CannotCheck(f"gives an answer that is too long at {url}")
             found: Any = response.json() if response.status_code == 200 else None
         except (TimeoutError, httpx.TransportError):
-            raise _Unreachable(AWAY) from None
+            raise _CannotCheck(AWAY) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
-            raise _Unreachable(f"gives an unreadable answer at {url}") from None
+            raise _CannotCheck(f"gives an unreadable answer at {url}") from None
         if not isinstance(found, dict):
-            raise _Unreachable(f"answers {response.status_code} at {url}, without the expected JSON object")
+            raise _CannotCheck(f"answers {response.status_code} at {url}, without the expected JSON object")
         return cast("Json", found)
 
 
@@ -403,10 +409,28 @@ def _is_encrypted_or_here(url: str) -> bool:
         return False
 
 
+def _is_user_id(claim: object) -> TypeGuard[str]:
+    # Blanks around it are refused: to remove them would merge two persons.
+    return (
+        isinstance(claim, str)
+        and claim.isprintable()
+        and claim == claim.strip()
+        and 0 < len(claim) <= MOST_USER_ID_CHARS
+    )
+
+
 def _address_in(metadata: Json, name: str) -> str:
     if not isinstance(url := metadata.get(name), str) or not _is_encrypted_or_here(url):
-        raise _Unreachable(f"names no {name} that can be used")
+        raise _CannotCheck(f"names no {name} that can be used")
     return url
+
+
+def _header_of(token: str) -> Json | None:
+    """Return the header of a JWT, unverified; `None` for another token."""
+    try:
+        return jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
 
 
 def _usable(found: Json) -> list[jwt.PyJWK]:

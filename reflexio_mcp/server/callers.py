@@ -58,6 +58,7 @@ def holder_of(token: str, user_id: str) -> Caller:
 
 def person(
     settings: Settings,
+    *,
     subject: str,
     user_id: str,
     permissions: frozenset[Permission],
@@ -98,7 +99,7 @@ class Scopes:
 
     def __init__(self, settings: Settings, client: "ReflexioClient | None") -> None:
         self._settings = settings
-        self._names_callers = settings.many_callers
+        self._many_callers = settings.many_callers
         self.policy = policy_at(settings.policy)
         self._given = client
         self._client = client
@@ -115,7 +116,7 @@ class Scopes:
 
     def local_caller(self) -> Caller:
         """The caller of an anonymous message. Raises `NoCaller` if callers must be named."""
-        if self._names_callers:
+        if self._many_callers:
             raise NoCaller("This call names no caller; nothing was done.")
         return Caller(user_id=self._settings.user_id)
 
