@@ -30,7 +30,7 @@ COLUMNS: Final = ", ".join(
         *(f"({OF_FIRST_LINE.format(column)})" for column in ("chain", "line")),
     )
 )
-"""The columns of a `JobRow`."""
+"""The columns of a `JobRow`, whose `end` is sealed in the column `receipt`."""
 
 
 class JobIdentity(NamedTuple):
@@ -43,7 +43,8 @@ class JobIdentity(NamedTuple):
     code: str
     restores: int
 
-    def of(self, part: Literal["intention", "end"]) -> str:
+    def sealing_context(self, part: Literal["intention", "end"]) -> str:
+        # Somebody may have written anything into the columns, so JSON alone may not do.
         return f"{part} of job {json.dumps(self, default=repr)}"
 
 
@@ -119,34 +120,34 @@ class JobSeals:
         self._keys = keys
 
     def seal_intention(self, identity: JobIdentity, intended: Intended) -> bytes:
-        return self._keys.seal(json.dumps(intended), identity.of("intention"))
+        return self._keys.seal(json.dumps(intended), identity.sealing_context("intention"))
 
     def seal_end(self, identity: JobIdentity, end: JobEnd) -> bytes:
-        return self._keys.seal(json.dumps(end), identity.of("end"))
+        return self._keys.seal(json.dumps(end), identity.sealing_context("end"))
 
-    def intended(self, identity: JobIdentity, sealed: Any) -> Intended:
+    def open_intention(self, identity: JobIdentity, sealed: Any) -> Intended:
         """Open an intention. Raises `RowChanged`."""
         try:
-            return Intended(*json.loads(self._keys.open(sealed, identity.of("intention"))))
+            return Intended(*json.loads(self._keys.open(sealed, identity.sealing_context("intention"))))
         except RowChanged:
             # The earlier form, whose oldest rows have no learnings that come back.
             return Intended(*json.loads(self._keys.open(sealed, f"intention {identity.code}")))
 
-    def ended(self, identity: JobIdentity, sealed: Any) -> JobEnd:
+    def open_end(self, identity: JobIdentity, sealed: Any) -> JobEnd:
         """Open an end. Raises `RowChanged`."""
-        return JobEnd(*json.loads(self._keys.open(sealed, identity.of("end"))))
+        return JobEnd(*json.loads(self._keys.open(sealed, identity.sealing_context("end"))))
 
     def with_outcome(self, row: JobRow, outcome: Outcome) -> bytes | None:
         """Seal the end of a row with another outcome; in the earlier form, nothing seals it. Raises `RowChanged`."""
-        if self.intended(row.identity, row.intention).first_chain is None:
+        if self.open_intention(row.identity, row.intention).first_chain is None:
             return row.end
-        end = self.ended(row.identity, row.end) if row.end is not None else NOT_ENDED
+        end = self.open_end(row.identity, row.end) if row.end is not None else NOT_ENDED
         return self.seal_end(row.identity, end._replace(outcome=outcome))
 
     def read(self, row: JobRow, *, own: bool = True, may_return: int = 0) -> Deletion:
         """Return what a row records. If it was changed, it is `damaged`, and what it only claims is left out."""
         number, when = row.identity.number, row.at if is_time(row.at) else 0.0
-        intended = self._intended_here(row)
+        intended = self._intention_of_this_state(row)
         if intended is None:
             return Deletion(
                 number=number,
@@ -186,10 +187,10 @@ class JobSeals:
             erases={user: list(map(Name, names)) for user, names in (intended.erases or {}).items()},
         )
 
-    def _intended_here(self, row: JobRow) -> Intended | None:
+    def _intention_of_this_state(self, row: JobRow) -> Intended | None:
         """Return the intention of a row, unless the row was changed or comes from another state."""
         try:
-            intended = self.intended(row.identity, row.intention)
+            intended = self.open_intention(row.identity, row.intention)
         except RowChanged:
             return None
         return intended if intended.first_chain in (None, row.first_chain) else None
@@ -199,12 +200,13 @@ class JobSeals:
         try:
             if intended.first_chain is None:
                 return self._earlier_end(row)
-            return self.ended(row.identity, row.end) if row.end is not None else NOT_ENDED
+            return self.open_end(row.identity, row.end) if row.end is not None else NOT_ENDED
         except RowChanged:
             return None
 
     def _earlier_end(self, row: JobRow) -> JobEnd | None:
-        typed = is_number(row.gone) and is_time(row.finished or 0.0) and isinstance(row.chain, str)
+        has_finished_time = row.finished is None or is_time(row.finished)
+        typed = is_number(row.gone) and has_finished_time and isinstance(row.chain, str)
         if not typed or row.outcome not in OUTCOMES:
             return None
         receipt = self._keys.open(row.end, f"receipt {row.identity.number}") if row.end else ""

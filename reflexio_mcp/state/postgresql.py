@@ -173,7 +173,7 @@ class SetUp(NamedTuple):
         may_create: whether the role can create a schema.
         owner: of the schema; empty if there is no schema.
         owns: whether the role has the owner's rights.
-        version: of the tables; `None` without tables, empty if they are not marked.
+        version: of the tables, which `deletions` is marked with; `None` without that table, empty without the mark.
         elsewhere: other schemas with tables of the same names.
         missing: the tables that are not in the schema, with the other schemas that have a table of that name.
         lacking: rights that the servers' role needs and does not have: `INSERT on deletions`.
@@ -195,8 +195,9 @@ class SetUp(NamedTuple):
     @property
     def incomplete(self) -> bool:
         """Whether some tables of this version are in the schema, and others are not."""
-        some = self.version is None and len(self.missing) < len(RIGHTS)
-        return bool(self.missing) and (some or self.version == str(VERSION))
+        has_others = len(self.missing) < len(RIGHTS)
+        lacks_deletions = self.version is None and has_others
+        return bool(self.missing) and (lacks_deletions or self.version == str(VERSION))
 
     @property
     def fits(self) -> bool:
@@ -235,7 +236,7 @@ class PostgresqlDatabase(Database):
         """Return what is there, and make nothing."""
         with self._transaction() as transaction:
             ((role, superuser, may_create),) = transaction.execute(ROLES)
-            has_servers = superuser is not None
+            has_servers = superuser is not None  # NULL without the role
             ((owner, owns),) = transaction.execute(OWNER) or [("", False)]
             marks = transaction.execute(FOUND_VERSION)
             version = (marks[0][0] or "") if marks else None
@@ -271,7 +272,7 @@ class PostgresqlDatabase(Database):
     def _transaction(self) -> Generator[Transaction]:
         try:
             with contextlib.ExitStack() as unless_kept:
-                cursor, now = self._begun()
+                cursor, now = self._begin()
                 unless_kept.callback(cursor.connection.close)
                 yield _PostgresqlTransaction(cursor, now)
                 cursor.connection.commit()
@@ -290,19 +291,19 @@ class PostgresqlDatabase(Database):
         while self._kept:
             self._kept.pop().close()
 
-    def _begun(self) -> tuple[psycopg.Cursor[Any], float]:
+    def _begin(self) -> tuple[psycopg.Cursor[Any], float]:
         """Begin a transaction on a kept connection, or on a new one if the server has ended the kept ones."""
         with contextlib.suppress(IndexError, psycopg.OperationalError):
-            return _begun(self._kept.pop())
+            return _begin_on(self._kept.pop())
         self._end_kept()
         # Behind PgBouncer, another client may have prepared a statement with the same name.
         connection = _Connection.connect(self._conninfo, prepare_threshold=None)
         # With another default of the database, a transaction would not see what was written while it waited for a lock.
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        return _begun(connection)
+        return _begin_on(connection)
 
 
-def _begun(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], float]:
+def _begin_on(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], float]:
     try:
         cursor = connection.cursor()
         ((now, *_),) = cursor.execute(BEGIN).fetchall()
@@ -326,7 +327,7 @@ def _wrong_rights(transaction: Transaction) -> tuple[list[str], list[str]]:
     held = {
         f"{right} on {place}" for right, place in transaction.execute(FOUND_RIGHTS, SERVERS, list(RIGHTS))
     }
-    lacking = {right for right in wanted if not held & {right, _on_all_columns(right)}}
+    lacking = {right for right in wanted if right not in held and _on_all_columns(right) not in held}
     return sorted(lacking), sorted(held - wanted)
 
 

@@ -158,6 +158,7 @@ class Deletion(NamedTuple):
     Args:
         own: the owner made it, or sees every user.
         gone: number of items that were deleted, or restored; 0 until the end is recorded.
+        chain: of the last line of the audit log about it; empty until its end is recorded.
         finished: `None` until its end is recorded and, of a restore, until nothing that it sent can still be stored.
         restores: the number of the deletion whose copy is restored; 0 if this is no restore.
         may_return: number of erased items that a restore, or a deletion that makes a learning current again, may have
@@ -227,7 +228,8 @@ class Copied:
 
     Args:
         names: names by which an erasure finds the copy. The first is of the item itself, or of an interaction's
-            request. An interaction, `i:USER/…`, leads from a request to the learnings from it.
+            request; that of the request as which an interaction is restored follows. An interaction, `i:USER/…`, leads
+            from a request to the learnings from it.
         said, request_says: digests of each interaction in it and of all that its request says, before it is kept.
         deletion: the number of the deletion that has kept it.
     """
@@ -246,7 +248,9 @@ class Copied:
         """The id under which it is restored: a learning has its own, an interaction becomes a request."""
         if self.kind not in ("request", "interaction"):
             return self.id
-        return [name.id for name in self.names if name.kind == "request"][-1]
+        # An interaction has two such names: of its request, and then of the one that it becomes.
+        *_, becomes = (name.id for name in self.names if name.kind == "request")
+        return becomes
 
 
 @dataclass(frozen=True, slots=True)

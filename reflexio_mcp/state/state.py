@@ -287,7 +287,7 @@ class State:
         )
         for ended, intention, *identity in rows:
             try:
-                self._seals.intended(JobIdentity(*identity), intention)
+                self._seals.open_intention(JobIdentity(*identity), intention)
             except RowChanged:
                 return ended if is_number(ended) else BEHIND_ALL_LINES
         return 0
@@ -868,7 +868,7 @@ class State:
         if isinstance(counted, int) and counted >= 0:
             return counted
         try:
-            return self._seals.intended(job, intention).asked
+            return self._seals.open_intention(job, intention).asked
         except RowChanged:
             return self.limit
 

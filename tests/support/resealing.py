@@ -56,8 +56,8 @@ def reseal_jobs_in_earlier_form(database: Database, secrets: Sequence[bytes]) ->
                 keys = Keys(lambda secret=secret: [secret])
                 seals = JobSeals(keys)
                 try:
-                    target, asked, planned, *_ = seals.intended(row.identity, row.intention)
-                    receipt = seals.ended(row.identity, row.end).receipt if row.end else ""
+                    target, asked, planned, *_ = seals.open_intention(row.identity, row.intention)
+                    receipt = seals.open_end(row.identity, row.end).receipt if row.end else ""
                 except RowChanged:
                     continue
                 transaction.execute(
