@@ -105,7 +105,7 @@ def local_key(settings: Settings) -> bytes | None:
     if (folder := store_folder(settings)) is None:
         return None
     path = folder / _KEY_FILE
-    if not path.is_symlink():  # it would change the target of a link; `read_secret` refuses the link
+    if not path.is_symlink():  # `restrict` would change the target of a link; `read_secret` refuses the link
         private_files.restrict(path)
     try:
         found = private_files.read_secret(path)
@@ -137,7 +137,7 @@ def _without_line_end(found: bytes) -> bytes:
 
 
 def process_key(settings: Settings) -> bytes:
-    """Return the local key, or a random one if there is none that can be used: what it makes ends with the process."""
+    """Return the local key. Without a usable one, return a random key: what is made with it ends with the process."""
     try:
         return local_key(settings) or secrets.token_bytes(_KEY_BYTES)
     except StateUnusable:
@@ -186,7 +186,8 @@ def refuse_wrong_keys(settings: Settings, *, starts: bool) -> None:
     A state that cannot be reached is no reason to stop: reading and publishing go on without it.
 
     Args:
-        starts: a server starts with these keys: servers that lack the newest delete nothing from now on.
+        starts: a server starts with these keys, so the state notes the newest one. From now on, servers that lack it
+            delete nothing.
     """
     folder = store_folder(settings)
     try:
@@ -210,7 +211,7 @@ def open_client(settings: Settings) -> "ReflexioClient":
             settings.base_url,
             api_key=settings.api_key or None,
             timeout=settings.timeout,
-            names_address=not settings.oauth_issuer,
+            names_address=not settings.oauth_issuer,  # people who sign in do not learn it
         )
 
     def store() -> "EmbeddedStore":

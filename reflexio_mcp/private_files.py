@@ -75,7 +75,7 @@ def restrict(path: Path) -> None:
     """
     with contextlib.suppress(OSError):
         about = path.stat()
-        if _is_ours(about) and not _is_private(about):
+        if _is_our_file(about) and not _is_private(about):
             path.chmod(stat.S_IMODE(about.st_mode) & 0o700)
 
 
@@ -104,7 +104,7 @@ def read_secret(path: Path) -> bytes | None:
             raise UnusableSecret("is a link", "put the file itself in its place")
         if not stat.S_ISREG(about.st_mode):
             raise UnusableSecret("is not a file", "move it away and put the file back")
-        if not _is_ours(about):
+        if not _is_our_file(about):
             raise UnusableSecret(
                 "belongs to another user",
                 "run this as that user, or make the user of this server its only owner (chown, and chmod 600)",
@@ -114,7 +114,7 @@ def read_secret(path: Path) -> bytes | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(file.fileno())
-        if not (_is_ours(about) and _is_private(about)):
+        if not (_is_our_file(about) and _is_private(about)):
             raise UnusableSecret("can be read by other users", "give it the permissions 600")
         return file.read(_MAX_SECRET_BYTES)
 
@@ -145,7 +145,7 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
     raise OSError(0, "the file keeps changing")
 
 
-def _is_ours(about: os.stat_result) -> bool:
+def _is_our_file(about: os.stat_result) -> bool:
     return stat.S_ISREG(about.st_mode) and (not _POSIX or about.st_uid == os.geteuid())
 
 

@@ -58,7 +58,7 @@ class Table:
         return "\n".join("\t".join(row) for row in self.rows)
 
     def fitted(self, width: int | None, *, header: str = "") -> str:
-        """Return aligned columns; where these do not fit, a block of lines for each row.
+        """Return aligned columns, without empty ones; where these do not fit, a block of lines for each row.
 
         Args:
             width: cells of the terminal; `None` for no limit.

@@ -529,14 +529,14 @@ def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> Non
         if option.group not in sections:
             sections[option.group] = parser.add_argument_group(GROUPS[option.group])
         about = option.help
-        given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
+        keywords: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
         if option.is_switch:
-            given |= {"action": "store_const", "const": "0" if option.default else "1"}
+            keywords |= {"action": "store_const", "const": "0" if option.default else "1"}
         else:
             choices = option.kind.choices
-            given["metavar"] = f"{{{','.join(choices)}}}" if choices else option.name.upper()
+            keywords["metavar"] = f"{{{','.join(choices)}}}" if choices else option.name.upper()
             about += f" Default: {option.typed_default}." if option.default else ""
-        sections[option.group].add_argument(option.flag, help=f"{about} [{option.env}]", **given)
+        sections[option.group].add_argument(option.flag, help=f"{about} [{option.env}]", **keywords)
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:

@@ -104,7 +104,7 @@ LARGEST_ID: Final = 2**52
 """The largest id that an import or a restore brings along.
 
 SQLite counts on from the largest id, and JavaScript, in which many clients and the page are written, rounds ids above
-2**53: it would delete another interaction. So as many ids are left again.
+2**53: it would delete another interaction. The ids between the two are left for new interactions.
 """
 
 _JSON_COLUMNS: Final = ("tools_used", "retrieved_learnings", "citations")
@@ -122,13 +122,15 @@ _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
 _READ_WHOLE: Final = (
     f"{_LISTED}, nullif(citations, '[]') citations, nullif(image_encoding, '') image_encoding"
 )
-"""The same for reading. Most interactions have no citations and no image; NULL leaves these out."""
+"""The same for reading. Most interactions have no citations and no image. NULL is read as a missing field, which an
+export leaves out.
+"""
 
 _LENGTH: Final = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
 _SIZE: Final = " + ".join(
     f"{_LENGTH}({name})" for name in ("content", "shadow_content", "expert_content", "tools_used")
 )
-"""Bytes of an interaction. `octet_length` reads no text."""
+"""Bytes of an interaction; characters where SQLite lacks `octet_length`, which reads no text."""
 
 _SEARCHED: Final = (
     "tools_used, retrieved_learnings, content, user_action_description, shadow_content, expert_content,"
@@ -214,7 +216,7 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     times = [request.created_at, *(interaction.created_at for interaction in item.interactions)]
     names = (request.request_id, request.user_id, request.session_id)
     if not all(name.strip() for name in names) or min(times) < 0 or max(times) > api_limits.LAST_EPOCH_SECOND:
-        raise _not_stored()
+        raise _malformed()
     ids = [interaction.interaction_id for interaction in item.interactions]
     taken = connection.execute(
         f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
@@ -226,11 +228,11 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     try:
         added = _insert(connection, request.model_dump(), interactions)
     except (sqlite3.IntegrityError, OverflowError):
-        raise _not_stored() from None
+        raise _malformed() from None
     return {"success": True} if added else _taken(request.request_id)
 
 
-def _not_stored() -> Refusal:
+def _malformed() -> Refusal:
     return Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}])
 
 
@@ -400,7 +402,8 @@ def _search(
     """Look for sessions where a request may match.
 
     Returns:
-        How many of the first sessions were looked at, two at least, and what is said of those that are left out.
+        How many of the first sessions were looked at, two at least; and for each of these in which no request matches,
+        by its id: the fields `left_out` and `newest` of its `SessionGroup`.
     """
     connection.create_aggregate("may_have_words", -1, partial(_WordSearch, words_of(search.contains)))
     connection.create_function("names_a_test", 4, _names_a_test, deterministic=True)

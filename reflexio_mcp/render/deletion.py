@@ -71,7 +71,8 @@ def deletion_text(answer: Deletion, words: Words) -> Told:
 def plan_text(plan: Plan, status: PlanStatus, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
-    shows_learnings = plan.learnings and not (plan.selected.requests or plan.selected.interactions)
+    selects_traffic = plan.selected.requests > 0 or plan.selected.interactions > 0
+    shows_learnings = bool(plan.learnings) and not selects_traffic
     examples = [] if plan.change or plan.decision or shows_learnings else plan.examples
     shown = len(examples)
     total = plan.selected.requests or plan.selected.interactions or plan.selected.learnings
@@ -251,12 +252,12 @@ WORDS_OF_EVENTS: Final = {
     "exported": "exported",
     "imported": "imported",
     "held": "kept by a hold",
-    "refused": "a person was asked",
+    "refused": "a person was asked",  # the entry's `why` follows: how they did not agree
 }
 
 
 def logged(entries: Sequence[Logged]) -> list[str]:
-    """Return a line for each export, import and refusal, for a fence."""
+    """Return a line for each export, import, refusal and hold that kept something, for a fence."""
     return [
         row(
             WORDS_OF_EVENTS[entry.event],

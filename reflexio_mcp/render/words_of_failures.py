@@ -52,6 +52,7 @@ FAILURES: Final = TopicWords(
         FactCode.EFFECT_UNKNOWN: (
             "Whether this took effect is not known. Look at what is stored before you repeat it."
         ),
+        # A person at a form or a receipt can do none of this.
         FactCode.TRY_AGAIN: "",
         FactCode.TRY_LATER: "",
         FactCode.TRY_IN_SECONDS: "",
@@ -70,7 +71,7 @@ FAILURES: Final = TopicWords(
         **_ADVICE,
         FactCode.ID_TAKEN: "This request_id is taken.",
         FactCode.CHOOSE_ID: "Choose another request_id, or leave it out.",
-        FactCode.SERVICE_SAID: "",
+        FactCode.SERVICE_SAID: "",  # the model reads it inside the fence
     },
     in_shell=_ADVICE,
 )

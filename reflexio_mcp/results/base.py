@@ -99,6 +99,7 @@ def stored_id(text: str) -> str:
     """Turn a result of `shown_id` back into the stored id."""
 
     def back(match: re.Match[str]) -> str:
+        # `shown_id` doubled the backslashes before an escape and before what looks like one, and an escape has another.
         slashes, digits = match[1], match[2] or match[3]
         if digits is None:
             return match[0]
@@ -106,8 +107,8 @@ def stored_id(text: str) -> str:
         if len(slashes) % 2 == 0:
             return kept + match[0][len(slashes) :]
         code = int(digits, 16)
-        hidden = code <= 0x10FFFF and (chr(code) in _SIGNS or _INVISIBLE.fullmatch(chr(code)))
-        return kept + chr(code) if hidden else match[0]
+        is_escaped = code <= 0x10FFFF and (chr(code) in _SIGNS or _INVISIBLE.fullmatch(chr(code)))
+        return kept + chr(code) if is_escaped else match[0]
 
     return _ESCAPED.sub(back, text)
 
@@ -115,7 +116,7 @@ def stored_id(text: str) -> str:
 def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
     """Return up to `chars` visible characters from `start`, and the number of stored characters they show."""
     part = text[start : start + chars]
-    used, longer = len(part), 0
+    used, longer = len(part), 0  # `longer` by the escapes so far
     for found in re.finditer(_HIDDEN, part):
         if found.start() + longer >= chars:
             break

@@ -49,7 +49,7 @@ def stored(
     reply: PublishReply,
     roles: Sequence[str],
     secrets: Sequence[str],
-    missing: Sequence[Fact],
+    not_looked_for: Sequence[Fact],
     *,
     read_back: bool,
     replaced: bool,
@@ -59,17 +59,19 @@ def stored(
     Args:
         roles: the roles of its interactions, keys redacted.
         secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
-        missing: what was not looked for in it.
+        not_looked_for: facts about secrets that were not looked for in it.
         read_back: the request was found in the store after the call.
     """
     interactions = body.interaction_data_list
     unusual = [role for role in dict.fromkeys(roles) if role.strip().lower() not in USUAL_ROLES]
     learned = reply.learning_status == "done" and reply.learning_reason != NOT_APPLICABLE
-    facts = [*missing]
+    facts = [*not_looked_for]
     if secrets:
         facts.append(Fact(code=FactCode.REPLACED_SECRETS if replaced else FactCode.STORED_SECRETS))
-    has_images = any(interaction.image_encoding or interaction.citations for interaction in interactions)
-    if reply.already_stored and read_back and has_images:
+    has_images_or_citations = any(
+        interaction.image_encoding or interaction.citations for interaction in interactions
+    )
+    if reply.already_stored and read_back and has_images_or_citations:
         facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
     return Stored(
         notice=NOTICE if reply.warnings or unusual else "",

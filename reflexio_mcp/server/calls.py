@@ -168,7 +168,7 @@ class CallLimiter:
             self._cancel_scopes.discard(scope)
             if not self._cancel_scopes:
                 self._idle.set()
-        return "stopped", _refused(ctx, STOPPED)
+        return "stopped", _refused(ctx, STOPPED)  # `end_running` has cancelled the call
 
     def refuse_new(self) -> None:
         """Answer new calls with "try again"."""

@@ -14,6 +14,7 @@ from mcp.types import Resource, ResourceTemplate, TextContent
 from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.server.calls import GUIDE
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of, words_of
 from reflexio_mcp.toolkit.parameters import describe
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError, require_id
@@ -29,7 +30,7 @@ RESOURCES: Final = (
         mime_type=TEXT,
     ),
     Resource(
-        uri="reflexio://guide",
+        uri=GUIDE,
         name="guide",
         title="Guide",
         description="What is stored, how to use the tools, and how to choose ids, source, version and flags.",
