@@ -15,12 +15,7 @@ from reflexio_mcp.install.entry import visible
 from reflexio_mcp.render.words import SHELL, refusal
 from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import (
-    BadAddress,
-    CertificateNotTrusted,
-    NotAuthorized,
-    ReflexioError,
-)
+from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, Unreachable
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
@@ -317,7 +312,7 @@ def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
     happened, *_, advice = map(SHELL.of, failure_facts(error))  # between them may be what the service said
     if isinstance(error, NotAuthorized):
         return problem("key-refused" if has_key else "key-missing", happened)
-    if isinstance(error, CertificateNotTrusted):
+    if isinstance(error, Unreachable) and error.bad_certificate:
         return problem("certificate-not-trusted", happened)
     name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()  # `not-the-api` of `NotTheApi`
     return Finding("failure", happened, name, "The call did not succeed.", advice)

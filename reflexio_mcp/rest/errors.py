@@ -6,7 +6,6 @@ ReflexioError
 │   ├── BodyTooLarge
 │   └── Closed
 ├── Unreachable
-│   └── CertificateNotTrusted
 ├── OutcomeUnknown
 │   ├── TimedOut
 │   ├── ConnectionLost
@@ -28,7 +27,6 @@ __all__ = [
     "AlreadyExists",
     "BadAddress",
     "BodyTooLarge",
-    "CertificateNotTrusted",
     "Closed",
     "ConnectionLost",
     "InvalidBody",
@@ -98,11 +96,15 @@ class Closed(NotSent):
 
 
 class Unreachable(ReflexioError):
-    """No connection."""
+    """No connection.
 
+    Args:
+        bad_certificate: the server's TLS certificate could not be verified.
+    """
 
-class CertificateNotTrusted(Unreachable):
-    """The server's TLS certificate could not be verified."""
+    def __init__(self, detail: str = "", *, bad_certificate: bool = False, **known: Any) -> None:
+        super().__init__(detail, **known)
+        self.bad_certificate = bad_certificate
 
 
 class OutcomeUnknown(ReflexioError):

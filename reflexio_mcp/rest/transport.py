@@ -17,15 +17,11 @@ __all__ = ["new_client"]
 
 _CONNECT_SECONDS: Final = 10.0
 _MOST_IDLE: Final = 20
-_REASONS: Final[tuple[tuple[type[BaseException], type[errors.Unreachable], str], ...]] = (
-    (
-        ssl.SSLCertVerificationError,
-        errors.CertificateNotTrusted,
-        "its TLS certificate could not be verified",
-    ),
-    (ssl.SSLError, errors.Unreachable, "the TLS handshake failed"),
-    (socket.gaierror, errors.Unreachable, "the host name is not known"),
-    (ConnectionRefusedError, errors.Unreachable, "connection refused"),
+_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (ssl.SSLCertVerificationError, "its TLS certificate could not be verified"),
+    (ssl.SSLError, "the TLS handshake failed"),
+    (socket.gaierror, "the host name is not known"),
+    (ConnectionRefusedError, "connection refused"),
 )
 """What the causes of a failed connection mean. The first that fits is told, so a class stands before its bases."""
 
@@ -87,8 +83,9 @@ class HttpTransport:
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             return errors.BadAddress("the call cannot be written as HTTP")
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            kind, reason = _why_unreachable(error)
-            return kind(f"{self._base_url}: {reason}")
+            reason = _why_unreachable(error)
+            bad_certificate = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+            return errors.Unreachable(f"{self._base_url}: {reason}", bad_certificate=bad_certificate)
         return errors.TimedOut() if isinstance(error, httpx.TimeoutException) else errors.ConnectionLost()
 
 
@@ -111,16 +108,16 @@ async def _content(response: httpx.Response, most: int) -> bytes:
     return bytes(content)
 
 
-def _why_unreachable(error: httpx.HTTPError) -> tuple[type[errors.Unreachable], str]:
+def _why_unreachable(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ProxyError):
-        return errors.Unreachable, "the proxy refused"
+        return "the proxy refused"
     if isinstance(error, httpx.ConnectTimeout):
-        return errors.Unreachable, "no connection in time"
+        return "no connection in time"
     causes = list(_causes(error))
-    for cause_type, kind, reason in _REASONS:
-        if any(isinstance(cause, cause_type) for cause in causes):
-            return kind, reason
-    return errors.Unreachable, "no connection"
+    for kind, reason in _REASONS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    return "no connection"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
