@@ -74,6 +74,18 @@ async def test_erasing_a_person_reaches_the_copies_that_the_person_made(world: W
     assert await world.ids() == set()
 
 
+async def test_erasing_what_was_learned_of_one_person_leaves_the_copies_of_others(world: World) -> None:
+    for user in ("ada", "bob"):
+        await world.put(f"of {user}", user=user, session=user)
+        await world.learn(f"p-{user}", f"of {user}", user=user, content=f"about {user}")
+    async with world.connect(CONFIRM="off") as caller:
+        of_bob = await caller.receipt("delete_learnings", user_id="bob")
+        erased = await caller.receipt("delete_learnings", user_id="ada", erase=True)
+        await caller.restored(of_bob["number"])
+    assert (erased["status"], erased["deleted"]) == ("complete", {"learnings": 1})
+    assert set(world.backend.profiles) == {"p-bob"}
+
+
 async def test_another_key_of_the_same_organisation_reaches_the_same_copies(world: World) -> None:
     await world.put("r1", user="alice")
     async with world.connect(REFLEXIO_API_KEY="first-key", CONFIRM="off") as one:

@@ -275,6 +275,98 @@ async def test_a_learning_that_lists_no_interactions_is_kept_while_anything_of_i
     assert set(world.backend.profiles) == {"p", "unlinked"}
 
 
+async def test_a_learning_that_lists_no_interactions_is_kept_while_only_a_copy_has_what_is_held(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("held", session="miller")
+    await world.put("later", session="other")
+    await world.learn("linked", "later")
+    await world.learn("unlinked", "later")
+    world.backend.profiles["unlinked"] = world.backend.profiles["unlinked"]._replace(interactions=())
+    path = tmp_path / "policy.toml"
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        await caller.receipt("delete_request", request_id="held")
+        write(path, ON_A_REQUEST["sessions"])
+        receipt = await caller.receipt("delete_learnings", user_id="ada")
+    assert receipt["deleted"] == {"learnings": 1}
+    assert set(world.backend.profiles) == {"unlinked"}
+
+
+async def test_a_learning_that_lists_no_interactions_is_kept_while_a_request_cannot_be_read(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("later", session="other")
+    await world.put("hidden", session="miller")
+    await world.learn("unlinked", "later")
+    world.backend.profiles["unlinked"] = world.backend.profiles["unlinked"]._replace(interactions=())
+    world.backend.unreturned.add("hidden")
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:unlinked"])
+    assert "It is unknown whether a hold keeps these learnings." in said
+    assert set(world.backend.profiles) == {"unlinked"}
+
+
+async def test_a_hold_that_comes_after_the_plan_keeps_a_learning_from_being_corrected(
+    world: World, tmp_path: Path
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+
+    async def hold() -> None:
+        write(path, ON_A_REQUEST["sessions"])
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        world.backend.before["/api/learning_status"] = [hold]
+        receipt = await caller.receipt(
+            "correct_learning", user_id="ada", learning_id="profile:p", content="likes coffee"
+        )
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["profile:p"]}]
+    assert world.backend.profiles["p"].content == "likes tea"
+
+
+@pytest.mark.parametrize("decision", ["approve", "delete"])
+async def test_a_hold_that_comes_after_the_plan_keeps_the_rules_that_rest_on_its_user(
+    world: World, tmp_path: Path, decision: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    world.backend.agent_playbooks = {1: ["ada"]}
+
+    async def hold() -> None:
+        write(path, '[[hold]]\nusers = ["ada"]\nreason = "Miller case"\n')
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        world.backend.before["/api/get_agent_playbooks"] = [nothing, hold]  # planned, then looked at again
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1"], decision=decision)
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["agent_playbook:1"]}]
+    assert (world.backend.agent_playbooks, world.backend.approvals) == ({1: ["ada"]}, {})
+
+
+async def test_a_hold_that_comes_after_the_plan_keeps_a_person_of_whom_nothing_is_seen(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+
+    async def hold() -> None:
+        write(path, '[[hold]]\nusers = ["carol"]\nreason = "Miller case"\n')
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        world.backend.before["/api/get_session_outcomes"] = [nothing, hold]  # planned, then looked at again
+        receipt = await caller.receipt("delete_requests", user_id="carol", erase=True, include_learnings=True)
+    assert not world.backend.calls["/api/clear_user_data"], receipt
+
+
+async def test_what_expires_has_every_name_that_the_policy_gives(world: World, tmp_path: Path) -> None:
+    await world.put("r1", source="chat")
+    await world.put("of bob", user="bob", source="chat")
+    await world.put("import", source="import")
+    world.clock.now += 86_400
+    rule = '[[expire]]\nuser_id = "ada"\nsource = "chat"\nafter = "1s"\n'
+    async with world.connect(CONFIRM="off", POLICY=write(tmp_path / "policy.toml", rule)) as caller:
+        await caller.receipt("delete_requests", finding="expired")
+    assert await world.ids() == {"of bob", "import"}
+
+
 async def test_a_hold_on_a_request_of_the_window_that_a_learning_does_not_quote_keeps_nothing(
     world: World, tmp_path: Path
 ) -> None:

@@ -251,7 +251,24 @@ async def test_a_deletion_that_ended_without_its_receipt_does_not_run(
             patch.setattr(execute._Act, "close", broken)
             await caller.refused("delete_request", request_id="r\n1")
         [past] = (await caller.call("get_status"))["deletions"]
+        world.backend.failing[READ] = (0, 403)
+        [unread] = (await caller.call("get_status"))["deletions"]
     assert (past["status"], past["gone"]) == ("unfinished", 1)
+    assert (unread["status"], unread["gone"]) == ("unfinished", 0)
+
+
+async def test_a_deletion_that_found_nothing_left_to_delete_has_no_way_back(world: World) -> None:
+    await world.put("r1")
+
+    async def meanwhile() -> None:
+        await world.rest.delete_requests_by_ids(["r1"])
+
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_request", request_id="r1")
+        world.backend.before["/api/get_profiles"] = [meanwhile]
+        receipt = await caller.receipt("delete_request", request_id="r1", confirm=plan["confirm"])
+    assert receipt["not_deleted"] == [{"why": "gone_before", "count": 1, "ids": ["r1"]}]
+    assert receipt["way_back"] == {"state": "none"}
 
 
 @pytest.mark.parametrize(

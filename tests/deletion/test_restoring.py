@@ -392,6 +392,7 @@ async def test_a_person_can_undo_what_an_operator_deleted_of_theirs_and_sees_not
     [past] = listed["deletions"]
     assert past["number"] == number
     assert past["copied"]["requests"] == 1
+    assert not past.get("target")
     assert "receipt" not in past
     assert "deleted by an operator" in said
     assert "bob" not in str(listed)

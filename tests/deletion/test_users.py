@@ -123,6 +123,25 @@ async def test_what_arrives_after_a_person_is_erased_is_said(world: World) -> No
     assert await world.ids() == {"late", "r3"}
 
 
+@pytest.mark.parametrize(("status", "calls"), [(429, 2), (403, 1)])
+async def test_a_clearing_is_sent_again_only_if_the_service_may_accept_it_then(
+    world: World, status: int, calls: int
+) -> None:
+    await stocked(world)
+
+    async def refuse() -> None:
+        world.backend.failing["/api/clear_user_data"] = (0, status)
+
+    async def mend() -> None:
+        world.backend.failing.clear()
+
+    world.backend.before["/api/clear_user_data"] = [refuse, mend]
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert world.backend.calls["/api/clear_user_data"] == calls
+    assert ("r1" in await world.ids()) is (calls == 1)
+
+
 async def test_what_a_clearing_leaves_is_said(world: World) -> None:
     await stocked(world)
     world.backend.keeps_outcomes = True

@@ -306,13 +306,15 @@ async def test_a_person_is_shown_both_texts(world: World) -> None:
 async def test_hidden_content_and_secrets_are_not_shown(world: World) -> None:
     await known(world)
     token = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
-    await world.learn("p", "r1", content=f"The token is {token}")
+    await world.learn("p", "r1", content=f"The token is {token}", quote="I live at 1 Oak Road")
     async with world.connect() as caller:
         result = await caller.result("correct_learning", **ASKED)
         assert token not in text_of(result) + json.dumps(result.structured_content)
     async with world.connect(MASK="1") as caller:
         result = await caller.result("correct_learning", **ASKED)
-        assert "token is" not in text_of(result) + json.dumps(result.structured_content)
+        shown = text_of(result) + json.dumps(result.structured_content)
+        assert "token is" not in shown
+        assert "1 Oak Road" not in shown
 
 
 async def test_a_change_that_did_not_happen_is_not_called_done(world: World) -> None:
@@ -324,6 +326,19 @@ async def test_a_change_that_did_not_happen_is_not_called_done(world: World) -> 
     assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["profile:p"]}]
     assert fact_of(receipt, "repeat_call")
     assert not fact_of(receipt, "learnings_may_be_missed"), "nothing was to be deleted"
+
+
+async def test_a_learning_that_was_edited_since_the_plan_keeps_that_text(world: World) -> None:
+    await known(world)
+
+    async def edit() -> None:
+        world.backend.profiles["p"] = world.backend.profiles["p"]._replace(content="Lives in Bern")
+
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.before["/api/learning_status"] = [edit]
+        receipt = await caller.receipt("correct_learning", **ASKED)
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["profile:p"]}]
+    assert world.backend.profiles["p"].content == "Lives in Bern"
 
 
 async def test_a_playbook_that_was_replaced_since_the_plan_keeps_its_text(world: World) -> None:

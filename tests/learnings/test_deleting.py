@@ -523,7 +523,9 @@ async def test_a_deletion_that_could_not_bring_a_learning_back_does_so_when_it_i
         assert world.backend.profiles["old"].status == "superseded"
         del world.backend.failing["/api/add_user_profile"]
     async with world.connect() as caller:
-        assert (fact_of(await caller.plan("delete_session", **asked), "learnings_owed") or {})["number"] == 1
+        plan = await caller.plan("delete_session", **asked)
+    assert (fact_of(plan, "learnings_owed") or {})["number"] == 1
+    assert plan["earlier"] == [{"learning_id": "profile:old", "content": "Cannot eat peanuts"}]
     person = agreeing()
     async with world.connect(person=person) as caller:
         receipt = await caller.receipt("delete_session", **asked)

@@ -138,6 +138,9 @@ async def test_another_users_learnings_are_out_of_reach(world: World) -> None:
         for request_id in ("c", "made-up"):
             said = await caller.refused("list_learnings", request_id=request_id)
             assert said.startswith(f"No request '{request_id}' of user 'ada' is stored here.")
+    async with world.connect() as operator:
+        said = await operator.refused("list_learnings", request_id="c", user_id="ada")
+        assert said.startswith("No request 'c' of user 'ada' is stored here.")
 
 
 async def test_an_operator_who_names_nothing_gets_what_is_in_use_of_everybody_with_counts(

@@ -169,6 +169,22 @@ async def test_a_rule_that_changes_after_the_plan_is_left_alone(world: World) ->
     assert set(world.backend.agent_playbooks) == {1}
 
 
+@pytest.mark.parametrize("field", ["content", "trigger", "rationale"])
+async def test_the_code_of_a_decision_is_not_good_for_a_rule_that_says_something_else(
+    world: World, field: str
+) -> None:
+    world.backend.agent_playbooks = {1: ["ada"]}
+    asked = {"rule_ids": ["1"], "decision": "approve"}
+    async with world.connect() as caller:
+        plan = await caller.plan("decide_shared_rules", **asked)
+        row = {"agent_playbook_id": 1, "content": "rule 1", "playbook_status": "pending"}
+        edited = row | {field: "something else"}
+        world.backend.answering["/api/get_agent_playbooks"] = {"success": True, "agent_playbooks": [edited]}
+        answer = await caller.call("decide_shared_rules", **asked, confirm=plan["confirm"])
+    assert answer["status"] == "changed"
+    assert not world.backend.approvals
+
+
 async def test_a_decision_whose_call_fails_claims_nothing(world: World) -> None:
     world.backend.agent_playbooks = {1: ["ada"], 2: ["ada"]}
     world.backend.failing["/api/update_agent_playbook_status"] = (1, 403)
@@ -298,17 +314,19 @@ async def test_a_hold_on_a_session_keeps_the_rules_made_from_the_playbooks_of_th
         ({"rule_ids": [], "decision": "delete"}, "takes 1 to 100 ids"),
         ({"rule_ids": ["profile:1"], "decision": "delete"}, "takes 1 to 100 ids"),
         ({"rule_ids": ["1"], "decision": "approve"}, "approved already: agent_playbook:1"),
+        ({"rule_ids": ["2", "1"], "decision": "approve"}, "approved already: agent_playbook:1"),
         ({"rule_ids": ["1"], "decision": "burn"}, "decision"),
     ],
 )
 async def test_a_decision_that_cannot_be_meant_is_refused(
     world: World, asked: dict[str, object], said: str
 ) -> None:
-    world.backend.agent_playbooks = {1: ["ada"]}
+    world.backend.agent_playbooks = {1: ["ada"], 2: ["ada"]}
     world.backend.approvals = {1: "approved"}
     async with world.connect(CONFIRM="off") as caller:
         assert said in await caller.refused("decide_shared_rules", **asked)
-    assert set(world.backend.agent_playbooks) == {1}
+    assert set(world.backend.agent_playbooks) == {1, 2}
+    assert world.backend.approvals == {1: "approved"}
 
 
 async def test_somebody_confined_to_a_user_cannot_decide(world: World) -> None:
