@@ -46,8 +46,8 @@ IncludeLearned = Annotated[
     Field(description="also what was learned from it; with erase and only a user: all of that user's data"),
 ]
 
-NOT_AGREED: Final = frozenset({"declined", "unanswered", "wrong_number"})
-"""What became of a question to a person who did not agree."""
+REFUSALS: Final = frozenset({"declined", "unanswered", "wrong_number"})
+"""The statuses of a deletion that a person was asked about and did not agree to. The audit log has a line for each."""
 
 NAMES_NOTHING: Final = (
     "must name at least one of session_id, source, agent_version, start_time, end_time or (if not fixed) user_id; "
@@ -177,7 +177,7 @@ async def finish_deletion(
     """
     app, scope, planned = app_of(call), scope_of(call), prepared.planned
     verdict = verdict_of(prepared, consent)
-    if verdict.status in NOT_AGREED:
+    if verdict.status in REFUSALS:
         with suppress(StateUnusable):  # nothing was deleted, which the answer says
             target = describe_target(planned.target, words=False)
             why, client = verdict.status, _client_of(call)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 
 from reflexio_mcp.consent.forms import prepare
-from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
+from reflexio_mcp.consent.policy import Verdict, number_to_type
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import NOTICE, clip, shown_name, structured, visible
@@ -91,7 +91,9 @@ async def rows(
         hurried: leave the words out if loading the formats of secrets would delay them by a second or more.
     """
     scope = scope_of(call)
-    without_words = hurried and not (scope.masked or _formats_loaded.is_set())
+    # On a server that masks, no words are shown, so nothing has to be loaded.
+    words_would_wait = not (scope.masked or _formats_loaded.is_set())
+    without_words = hurried and words_would_wait
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
     # Rows lack the names in their filter; the page keeps rows of several filters together.
     named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
@@ -236,10 +238,11 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
         for finding in await in_heavy_thread(scope.owner, partial(_found_in, wanted, part.requests)):
             request_id = scope.shown_id(finding.request.request_id)
             into = no_problem if judged.has(finding) else found
-            places = into[finding.name][request_id]
+            places = into[finding.name][request_id]  # lists the request, even if no place is added
             if finding.interaction_id:
                 places.append(finding.interaction_id)
-            if finding.points and not scope.masked:
+            is_injection = finding.points > 0
+            if is_injection and not scope.masked:
                 passages[request_id] += passage_parts(finding.around)
         if pager.requests_seen >= limit:
             following = pager.cursor("requests", part, None).encode(scope, asked)
@@ -299,7 +302,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
-        `learned`, every linked learning, those that go first; `status`, why it is not carried out yet.
+        `learned`, every linked learning, first those that would be deleted; `status`, why it is not carried out yet.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
@@ -307,11 +310,15 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     target = Requests.of(scope, request_ids)
     prepared = await prepare(call, target, Options(erase=erase), confirm="")
     planned, weighed = prepared.planned, prepared.weighed
-    shown = planned.plan if isinstance(weighed, Question) else weighed.plan or planned.plan
-    learned = planned.selected.learned if planned.selected.learned and scope.learns else Learned()
+    shown, status = planned.plan, "planned"
+    if isinstance(weighed, Verdict):
+        shown, status = weighed.plan or planned.plan, weighed.status
+    learned = Learned()
+    if planned.selected.learned and scope.learns:
+        learned = planned.selected.learned
     view = {
+        "status": status,
         # The page shows the first words itself.
-        "status": weighed.status if isinstance(weighed, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
         "learned": await anyio.to_thread.run_sync(_linked, scope, learned),
         "type": number_to_type(app.settings, planned),

@@ -46,7 +46,7 @@ async def asked_selection(
     call: Call, asked: parameters.AskedFilter, request_id: str, contains: str
 ) -> Selection:
     """The learnings that a call's arguments select; `contains` is words of the learning, not of its requests."""
-    return Selection(asked.user_id, (), request_id, replace(asked, contains=""), contains)
+    return Selection(asked.user_id, request_id=request_id, wanted=replace(asked, contains=""), words=contains)
 
 
 AskedSelection = Annotated[Selection, Resolve(asked_selection)]
@@ -113,12 +113,14 @@ async def prepare_learnings(
     ids = tuple(learning_ids or ())
     selection = replace(asked, learning_ids=ids)
     check_judged(selection.wanted)
-    named = ids or selection.request_id or selection.words or selection.wanted.names_something
+    narrows_user = ids or selection.request_id or selection.words or selection.wanted.names_something
     # The scope's user is not the caller's choice, so naming it narrows nothing.
-    if not named and not everything and (scope.user_id or not selection.user_id):
+    names_user = bool(selection.user_id and not scope.user_id)
+    if not (narrows_user or names_user or everything):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
-    # If nothing narrows it, a person types the number of learnings.
-    target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)
+    # Then a person types the number of learnings.
+    takes_everything = everything and not narrows_user and not selection.wanted.finding
+    target = Learnings(selection, everything=takes_everything)
     options = Options(include_learnings=True, erase=erase, reason=reason)
     return await prepare(call, target, options, confirm, shown_first=given_empty(learning_ids))
 

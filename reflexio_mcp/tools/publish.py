@@ -57,7 +57,7 @@ async def publish_interaction(
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
 
-    async def going(requests: Sequence[RequestWithInteractions]) -> set[str]:
+    async def would_go_again(requests: Sequence[RequestWithInteractions]) -> set[str]:
         app, scope = app_of(call), scope_of(call)
         return await would_go(app.state, lambda: app.owner(scope), requests)
 
@@ -67,7 +67,7 @@ async def publish_interaction(
             draft,
             policy=settings.publish_secrets,
             wait_seconds=settings.wait_timeout if wait_for_response else None,
-            would_go=going,
+            would_go=would_go_again,
         )
     return answer(done, text.stored(done, words_of(call)))
 

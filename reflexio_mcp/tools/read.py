@@ -156,9 +156,9 @@ def _writing(file: BinaryIO) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        with suppress(OSError):  # it tries once more to write the rest
+        with suppress(OSError):  # `close` tries once more to write the rest
             file.close()
-        if isinstance(error, StateUnusable):
+        if isinstance(error, StateUnusable):  # an `OSError` too, but not of this file
             raise
         raise _not_written(shown_name(error.strerror or type(error).__name__)) from None
 
@@ -173,7 +173,9 @@ async def export_data(
 
     app, scope = app_of(call), scope_of(call)
     codes, began = app.codes(scope), int(time.time())
-    # A code is bound to what was stored when it was made. Without one, that time is 0, and this call makes a plan.
+    # A code is bound to what was stored when it was made. The archive is written before anybody knows whether the code
+    # fits, so what is bound is counted for that time, and for now, in case a new code is needed. Without a code, that
+    # time is 0, and this call makes a plan.
     planned, stored_now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
     async with ProgressReporter(call).steady(Step.EXPORTING) as reporter:
         file = _temporary_file()  # it may outlive this call
@@ -190,7 +192,7 @@ async def export_data(
         with _writing(file):
             archive = await export.write(file)
     fits = codes.check(confirm, planned.bound, now=began)
-    if redact is None or not fits:
+    if redact is None or not fits:  # a plan, which also asks about secrets
         file.close()
         wrong = [Fact(code=FactCode.WRONG_CODE)] if confirm and not fits else []
         code = codes.make(stored_now.bound, now=began)
