@@ -33,7 +33,7 @@ __all__ = [
     "texts_of",
 ]
 
-WORDS_CHARS: Final = 80
+BRIEF_CHARS: Final = 80
 
 _SEALED_ID = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
@@ -63,10 +63,10 @@ def texts_within(value: object) -> Iterator[str]:
 
 WINDOW_CHARS: Final = 2_000
 BEHIND_CHARS: Final = 500
-"""How far a match may look beyond its window."""
-
+"""How far a match of `find_all` may look beyond its window."""
 
 PIECE_CHARS: Final = 16_000
+"""Length of a piece of `pieces`, which is longer than a window, because plain text is searched much faster."""
 
 
 def pieces(text: str, overlap: int) -> Iterator[tuple[int, str]]:
@@ -206,4 +206,4 @@ def opening(item: RequestWithInteractions, chars: int) -> str:
 
 def in_brief(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"
+    return words if len(words) <= BRIEF_CHARS else words[: BRIEF_CHARS - 1] + "…"

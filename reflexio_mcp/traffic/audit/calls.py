@@ -11,11 +11,18 @@ from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 
 __all__ = ["Offer"]
 
-IDS_GIVEN: Final = 15
+MOST_IDS: Final = 15
+"""Maximum number of ids in a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
+    """What follow-up calls may have.
+
+    Args:
+        takes_user: the caller may name a user.
+    """
+
     tools: frozenset[str]
     takes_user: bool = True
 
@@ -33,7 +40,9 @@ def calls_about(
     rule = rule_of(finding)
     deletes = offers_deletion(finding)
     if judgement_of(finding) and "audit_traffic" in offer.tools:
+        # An audit for one finding shows every place, as somebody has to judge each.
         return _call(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding}), None
+    # A recovery copy would keep the secret.
     how_deleted = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
         arguments = {**_arguments(wanted, offer), "finding": finding}
@@ -47,7 +56,7 @@ def calls_about(
     show = _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
     if not deletes:
         return show, None
-    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]], **how_deleted})
+    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:MOST_IDS]], **how_deleted})
 
 
 def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Call | None:
@@ -61,7 +70,7 @@ def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whol
         of_run = replace(wanted, source=run.source, start_time=first, end_time=last)
         return _call(offer, "delete_requests", _arguments(of_run, offer))
     ids = [request.request_id for request in run.requests]
-    if len(ids) <= IDS_GIVEN and can_be_given(*ids):
+    if len(ids) <= MOST_IDS and can_be_given(*ids):
         return _call(offer, "delete_requests", {"request_ids": ids})
     return None
 

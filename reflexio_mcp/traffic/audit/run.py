@@ -77,7 +77,7 @@ PLACES: Final = (50, 20, 10, 5, 3, 1, 0)
 """Places that an audit shows of each finding: as many as have room."""
 
 EXAMPLES: Final = 3
-"""Places that are left of a finding whose places have no text, points or copy, before the lists of others are cut."""
+"""Number of bare places of a finding that stay while the places of other findings are cut (see `_is_bare`)."""
 
 WORDS_CHARS: Final = 4_000
 """Space that the structured form reserves for our own sentences."""
@@ -134,7 +134,7 @@ class Pass:
         until: the end of the time for it, in seconds of `time.monotonic`.
         make_gathered: makes what is kept of a finding.
         judged: what people judged to be no problem.
-        no_problem: what of that was found: the ids of requests, by finding.
+        no_problem: the ids of requests with a finding that people judged to be no problem, by finding.
         status_checks: what the service says of learning from the requests: it waits or has failed.
         stored_learnings: what the learnings themselves show: they are orphaned or old.
         last: the session that was looked at last.
@@ -318,7 +318,8 @@ async def _finding_rows(
     from reflexio_mcp.traffic.audit.rules.redaction import without_key
 
     rows: list[FindingRow] = []
-    for name in (name for rule in RULES for name in rule.names() if name in look.found):
+    in_order_of_rules = [name for rule in RULES for name in rule.names() if name in look.found]
+    for name in in_order_of_rules:
         gathered = look.found[name]
         places = [
             place_of(place, masked=scope.masked, kinds=gathered.kinds).model_copy(
@@ -401,11 +402,11 @@ def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[Fact]
 
 
 def _cut_to_fit(result: AuditResult) -> AuditResult:
-    """Leave out places until an answer has room, first of findings whose places say no more, and then findings."""
-    shorter_lists = [(bare, PLACES[0]) for bare in PLACES if bare >= EXAMPLES]
-    shorter_lists += [(min(EXAMPLES, places), places) for places in PLACES[1:]]
-    for bare, telling in shorter_lists:
-        rows = [_with_places(row, telling if _says_more(row) else bare) for row in result.findings]
+    """Leave out places until an answer has room: first bare ones, then those of every finding, and then findings."""
+    shorter_lists = [(most_bare, PLACES[0]) for most_bare in PLACES if most_bare >= EXAMPLES]
+    shorter_lists += [(min(EXAMPLES, most), most) for most in PLACES[1:]]
+    for most_bare, most in shorter_lists:
+        rows = [_with_places(row, most_bare if _is_bare(row) else most) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
         if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS:
             return smaller
@@ -423,9 +424,10 @@ def _with_places(row: FindingRow, most: int) -> FindingRow:
     return row.model_copy(update={"places": row.places[:most], "learnings": row.learnings[:most]})
 
 
-def _says_more(row: FindingRow) -> bool:
-    """Whether its places say more than where they are, or nothing else shows them."""
-    return not row.show or any(place.around or place.points or place.repeats for place in row.places)
+def _is_bare(row: FindingRow) -> bool:
+    """Whether the places of a finding say only where they are, and a call shows them too."""
+    says_more = any(place.around or place.points or place.repeats for place in row.places)
+    return bool(row.show) and not says_more
 
 
 async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: Progress) -> bool:

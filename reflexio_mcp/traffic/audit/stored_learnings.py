@@ -18,10 +18,12 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
 SECONDS: Final = 8.0
+"""Time limit of reading learnings."""
 
 USERS_AT_ONCE: Final = 6
 
-USERS_READ: Final = 20
+MOST_USERS: Final = 20
+"""Maximum number of users whose learnings are read."""
 
 YEAR: Final = 365 * 86_400
 
@@ -56,9 +58,9 @@ class StoredLearningChecks:
             try:
                 learnings = await learnings_of_user(scope, user_id)
                 current = [learning for learning in learnings if learning.state == "current"]
-                lacking = [
-                    learning for learning in current if whole and not learning.interaction_ids <= stored
-                ]
+                lacking = list[Learning]()
+                if whole:
+                    lacking = [learning for learning in current if not learning.interaction_ids <= stored]
                 orphaned = await _orphaned(scope, user_id, lacking)
             except ReflexioError:
                 return
@@ -68,7 +70,7 @@ class StoredLearningChecks:
             self.orphaned += orphaned
 
         with anyio.move_on_after(SECONDS):
-            await for_each(users[:USERS_READ], read_user, at_once=USERS_AT_ONCE)
+            await for_each(users[:MOST_USERS], read_user, at_once=USERS_AT_ONCE)
         left = len(users) - users_read
         return Fact(code=FactCode.USERS_NOT_READ, number=left) if left else None
 

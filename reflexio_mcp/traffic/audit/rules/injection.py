@@ -91,9 +91,9 @@ class Sign:
 
     @property
     def has_whole_words(self) -> bool:
-        """Whether a word in a text ends where it ends in `words`: otherwise it may go on."""
-        behind = self.pattern.split("{words}")[1:]
-        return all(rest.startswith((" ", r"\b")) for rest in behind)
+        """Whether only the words of `words` themselves are found. Otherwise a word may go on, as in `ignoring`."""
+        after_words = self.pattern.split("{words}")[1:]
+        return all(rest.startswith((" ", r"\b")) for rest in after_words)
 
     @cached_property
     def compiled(self) -> re.Pattern[str]:
@@ -102,14 +102,14 @@ class Sign:
 
 
 BEGINNING: Final = 4
-"""Letters of a word that may go on, by which a sentence is chosen for a search."""
+"""If the words of a sign may go on, so many first letters of a word are enough to search its sentence for the sign."""
 
 WORDS_KNOWN: Final = 20_000
-"""Words of which it is remembered what they may be a sign of."""
+"""Number of words for which `_signs_with` remembers its answer."""
 
 _ASSISTANTS: Final = (
     "assistant|assistants|ai|llm|llms|model|models|agent|agents|bot|bots|chatbot|chatbots|claude|chatgpt|gpt|gemini"
-    "|copilot|llama|ki|asistente|asistente|assistente|assistenten"
+    "|copilot|llama|ki|asistente|assistente|assistenten"
 )
 _RULES: Final = (
     r"\b(?:i?[iu]?nstr\w{2,9}|rules?|guidelines?|prompts?|directives?|orders|commands?|restrictions?|constraints?"
@@ -373,6 +373,9 @@ _MARKER: Final = re.compile(
     r"|(?:忽略|无视|無視|忘记|忘記)[^。\n]{0,20}?(?:指令|指示|说明|提示|之前|以上)|指示を無視"
 )
 _SPEAKERS: Final = ("system", "admin", "assistant", "developer")
+"""The names before a colon in `_MARKER`."""
+
+# Finds what `[<\[忽无無忘指]|##|[#=*>-]{3}` finds, six times as fast, because it begins with one set of letters.
 _MARKER_LETTERS: Final = re.compile(r"[<\[忽无無忘指#=*>-](?:(?<=[<\[忽无無忘指])|(?<=#)#|[-=*#>]{2})")
 """A sentence without these has no marker but `end of …` or, at its beginning, the name of a speaker."""
 
@@ -396,16 +399,16 @@ _SENTENCE: Final = re.compile(
 
 
 def _numbers_by_word() -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Return the numbers of the signs by their first words, and by the beginnings of those that may go on."""
-    whole: defaultdict[str, list[int]] = defaultdict(list)
-    begun: defaultdict[str, list[int]] = defaultdict(list)
+    """Return the numbers of the signs in `_SIGNS` by their first words; apart, by the beginnings of words that may go on."""
+    by_word: defaultdict[str, list[int]] = defaultdict(list)
+    by_beginning: defaultdict[str, list[int]] = defaultdict(list)
     for number, sign in enumerate(_SIGNS):
         for word in sign.first_words:
             if sign.has_whole_words:
-                whole[word].append(number)
+                by_word[word].append(number)
             else:
-                begun[word[:BEGINNING]].append(number)
-    return dict(whole), dict(begun)
+                by_beginning[word[:BEGINNING]].append(number)
+    return dict(by_word), dict(by_beginning)
 
 
 _BY_WORD, _BY_BEGINNING = _numbers_by_word()
@@ -418,22 +421,25 @@ def _signs_with(word: str) -> tuple[int, ...]:
 
 
 def passages_in(text: str) -> Iterator[Passage]:
-    """Yield the passages with `POSSIBLE` points or more, from the first 1,000,000 characters; none overlap."""
+    """Yield the passages with `POSSIBLE` points or more, from the first 1,000,000 characters.
+
+    Hidden text comes first, then the passages of what can be seen, which do not overlap each other.
+    """
     text = text[:READ_CHARS]
-    ascii_only = text.isascii()
-    for tagged in () if ascii_only else _TAGGED.finditer(text):
-        yield Passage(*tagged.span(), PROBABLE, ("hidden text",))
     plain = _plain(text)
-    places: list[int] | None = None
-    if not ascii_only and _INVISIBLE.search(plain):
-        places = [place for place, letter in enumerate(plain) if not _INVISIBLE.match(letter)]
-        plain = _INVISIBLE.sub("", plain)
+    places_in_text: list[int] | None = None
+    if not text.isascii():
+        for tagged in _TAGGED.finditer(text):
+            yield Passage(*tagged.span(), PROBABLE, ("hidden text",))
+        if _INVISIBLE.search(plain):
+            places_in_text = [place for place, letter in enumerate(plain) if not _INVISIBLE.match(letter)]
+            plain = _INVISIBLE.sub("", plain)
     for passage in _strongest(plain):
         start, end, points = passage.start, passage.end, passage.points
-        if passage.probable and not _addresses_an_assistant(passage, plain):
+        if passage.probable and not _may_be_probable(passage, plain):
             points = PROBABLE - 1  # it stays possible
-        if places:
-            start, end = places[start], places[end - 1] + 1
+        if places_in_text:
+            start, end = places_in_text[start], places_in_text[end - 1] + 1
         yield Passage(start, end, points, passage.signs)
 
 
@@ -446,12 +452,13 @@ def strongest_sentence(text: str, passage: Passage) -> int:
 
 
 def _plain(text: str) -> str:
-    """Return a text of the same length in lower case, in which apostrophes and underscores are plain."""
+    """Return a text of the same length in lower case, with plain apostrophes, and with blanks for underscores."""
     # `İ` is longer in lower case and would shift all later places.
     return text.replace("\u0130", "I").lower().replace("’", "'").replace("_", " ")
 
 
-def _addresses_an_assistant(passage: Passage, plain: str) -> bool:
+def _may_be_probable(passage: Passage, plain: str) -> bool:
+    """Whether a passage is about an assistant, and does not stand in a text about attacks."""
     if _TO_AN_ASSISTANT.isdisjoint(passage.signs):
         return False
     return not _DISCUSSES.search(plain, max(0, passage.start - NEAR_CHARS), passage.end)

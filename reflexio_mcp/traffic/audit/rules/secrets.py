@@ -26,7 +26,7 @@ FORMATS: Final = Path(__file__).with_name("secret_formats.yml")
 _KEY_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.-"
 _ONLY_KEY_LETTERS: Final = bytes(code if code in _KEY_LETTERS else ord(" ") for code in range(256))
 KEY_CHARS: Final = 16
-"""A key in a known format has so many of these letters in a row, and a digit among them."""
+"""A key in a known format has so many `_KEY_LETTERS` in a row, and a digit among them. `could_be_a_key` has exceptions."""
 
 _DIGIT = re.compile(rb"[0-9]")
 _PEM = re.compile(
@@ -96,13 +96,15 @@ def secrets_by_format(text: str) -> Iterator[Secret]:
     raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, so offsets stay
     with _loading:
         scan = _scanner()
-    behind = chars = 0
-    for start, end, kind in scan(raw):
-        # The scanner counts bytes, not characters.
-        if start >= behind:
-            chars, behind = chars + len(raw[behind:start].decode("utf-8", "replace")), start
+    # The scanner counts bytes, not characters.
+    last_byte = last_char = 0
+    for start, end, rule_id in scan(raw):
+        if start >= last_byte:
+            last_char += len(raw[last_byte:start].decode("utf-8", "replace"))
+            last_byte = start
             length = len(raw[start:end].decode("utf-8", "replace"))
-            yield Secret(chars, chars + length, kind.removeprefix("own.").split(".")[0])
+            kind = rule_id.removeprefix("own.").split(".")[0]  # `own.webhook-address.49`
+            yield Secret(last_char, last_char + length, kind)
 
 
 SCANNED_CHARS: Final = 1_000_000
@@ -144,9 +146,10 @@ _CHECKSUM_ID_OR_PATH = re.compile(r"[^A-Z]+|[^a-z]+|(?=.*/).*\..*")
 def _by_form(text: str) -> Iterator[Secret]:
     for match in find_all(_ADDRESS, text):
         yield Secret(*match.span("value"), "password in an address")
-    for match in find_all(_OPTION, text) if "-p" in text or "-u" in text else ():
-        if _is_password(match["value"]) or (match["user"] and not _is_placeholder(match["value"])):
-            yield Secret(*match.span("value"), PASSWORD)
+    if "-p" in text or "-u" in text:  # each option contains one of these
+        for match in find_all(_OPTION, text):
+            if _is_password(match["value"]) or (match["user"] and not _is_placeholder(match["value"])):
+                yield Secret(*match.span("value"), PASSWORD)
     for match in find_all(_LONG_WORD, text):
         before = text[max(0, match.start() - 34) : match.start()].rpartition("\n")[2]
         public = _CHECKSUM_ID_OR_PATH.fullmatch(match["value"]) or _PUBLIC.fullmatch(match["value"])
@@ -192,8 +195,12 @@ def _words(words: Iterable[str]) -> str:
 PASSWORD_WORDS: Final = _words(PASSWORDS)
 _LETTER: Final = "a-zà-žα-ωа-яёіїє"
 _QUOTES: Final = "\"'`“”„«»「」‘’*"
-_IS_WORDS: Final = rf"(?<![{_LETTER}])(?:{_words(word for word in IS if word[0] < 'ӿ')})(?![{_LETTER}])"
-_IS_SIGNS: Final = [word for word in IS if word[0] > "ӿ"]  # written without blanks around them
+_LAST_CYRILLIC: Final = "ӿ"
+"""Words in the scripts behind it in Unicode are also found without blanks around them."""
+_IS_WORDS: Final = (
+    rf"(?<![{_LETTER}])(?:{_words(word for word in IS if word[0] < _LAST_CYRILLIC)})(?![{_LETTER}])"
+)
+_IS_SIGNS: Final = [word for word in IS if word[0] > _LAST_CYRILLIC]
 _NAME = re.compile(
     rf"(?P<code>(?<![{_LETTER}0-9])(?:{_words(CODES)})(?![{_LETTER}]))|(?P<phrase>(?:seed|recovery|mnemonic)[ -]?phrase)"
     rf"|(?P<password>{PASSWORD_WORDS}|(?<![a-z])(?:pw|creds)(?![a-z])|(?<![a-z])pass(?![a-z ])|securestring"
@@ -233,13 +240,13 @@ _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23}
 
 
 def _after_names(text: str) -> Iterator[Secret]:
-    behind = 0
+    last_end = 0
     # `İ` is longer in lower case and would shift all later positions.
     low = text.replace("\u0130", "I").lower()
     for name in _names_in(low):
-        # The search continues after a name, so that no name hides another.
-        if name.start() >= behind and (found := _named(text, name)):
-            behind = found.end
+        # What looks like a name inside a secret that was found is none.
+        if name.start() >= last_end and (found := _named(text, name)):
+            last_end = found.end
             yield found
 
 
@@ -255,22 +262,23 @@ def _names_in(low: str) -> "Iterator[re.Match[str]]":
                 if word == "key" and start + place:
                     places.add(start + place - 1)  # `_key`
                 place = piece.find(word, place + 1)
-    behind = 0
+    last_end = 0
     for place in sorted(places):
-        if place >= behind and (name := _NAME.match(low, place)):
-            behind = name.end()
+        if place >= last_end and (name := _NAME.match(low, place)):
+            last_end = name.end()
             yield name
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
-    behind = 0
+    last_end = 0
     for place, between in _places(text, name.end()):
         if name["code"] or name["phrase"]:
             match = (_DIGITS if name["code"] else _PHRASE).match(text, place)
+            # Three digits right behind a name can be any number.
             if match and (between or len(match["value"]) > 3):
                 return Secret(*match.span("value"), CODE if name["code"] else "seed phrase")
-        elif place >= behind and (match := _VALUE.match(text, place)):
-            behind = match.end()
+        elif place >= last_end and (match := _VALUE.match(text, place)):
+            last_end = match.end()
             if found := _secret_in_value(text, name, match, between):
                 before = text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]
                 return None if _NO_SECRET.search(before.lower()) else found
@@ -278,7 +286,11 @@ def _named(text: str, name: "re.Match[str]") -> Secret | None:
 
 
 def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
-    """Yield where the value of a name may begin, and the text between the two."""
+    """Yield where the value of a name may begin, and what stands between the two.
+
+    That is a sign such as `:` or `=`, `is` for any word with that meaning, `" "` for blanks before a quotation mark, or
+    nothing for a blank.
+    """
     if separator := _SEPARATOR.match(text, end):
         yield separator.end(), separator["between"].strip() or " "
         return
@@ -304,7 +316,8 @@ def _secret_in_value(text: str, name: "re.Match[str]", match: "re.Match[str]", b
     start = text.index(value, match.start("value"))
     probable = _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence))
     quoted_after_is = between == "is" and bool(match["quote"])
-    is_assigned = quoted_after_is if in_sentence else not {":", "="}.isdisjoint(between)
+    after_assignment_sign = ":" in between or "=" in between
+    is_assigned = quoted_after_is if in_sentence else after_assignment_sign
     if probable or (is_assigned and _is_possible(value, kind)):
         return Secret(start, start + len(value), kind, probable)
     later = None if in_sentence else _LATER_WORD.match(text, match.end("value"))
@@ -370,7 +383,8 @@ def _is_machine_made(value: str) -> bool:
     capitals = [*map(str.isupper, value)]
     case_changes = sum(map(ne, capitals, capitals[1:]))
     digits = sum(map(str.isdigit, value))
-    if case_changes <= 0.4 * len(value):
+    mixes_cases = case_changes > 0.4 * len(value)  # only what is random does
+    if not mixes_cases:
         is_something_else = (
             not digits or _CODE.search(value) or _IDENTIFIER.fullmatch(value) or _PUBLIC.fullmatch(value)
         )
@@ -388,8 +402,10 @@ def _is_password(value: str, *, in_sentence: bool = False) -> bool:
     has_sign = _SIGN.search(value) is not None
     if not (has_digit or has_sign):
         return False
-    if value.isdigit() or len(value) == 5:
-        return in_sentence and value.isdigit()
+    if value.isdigit():
+        return in_sentence
+    if len(value) == 5:
+        return False
     if _CODE.search(value) or _PUBLIC.fullmatch(value) or (not in_sentence and _IDENTIFIER.fullmatch(value)):
         return False
     has_capital, has_small = any(map(str.isupper, value)), any(map(str.islower, value))
