@@ -50,10 +50,10 @@ class Compared:
     """What the store has of copied learnings, by their ids in the copy.
 
     Args:
-        same: they are stored.
-        corrected: the learnings with the new text of a correction, whose copy it is.
-        revived: the current learnings that the deletion has made of replaced ones. These may be stored again already.
-        taken: something else is stored under the id.
+        same: they are stored with the copied text.
+        corrected: copied by a correction, and stored with the text that it gave them.
+        revived: copied as replaced, and current again because of the deletion. The replaced ones may be stored, too.
+        taken: something else is stored under the id, or a text of a later correction.
         missing: they are not stored.
     """
 
@@ -69,8 +69,7 @@ class Comparison:
 
     Args:
         back: the ids of the replaced learnings that the deletion was to make current again.
-        later_texts: the digests of the texts that corrections have given to playbooks since, by that of the copied
-            text.
+        later_texts: the texts that corrections have given to playbooks since, by the copied text; all as digests.
     """
 
     def __init__(
@@ -84,12 +83,13 @@ class Comparison:
     ) -> None:
         self._copied = copied
         self._later_texts = later_texts
+        # The copy of a correction names the text from before and the one that the correction wrote.
         self._new_texts = {
             key: {name.id for name in copies[key].names if name.kind == "text"} - {learning.digest}
             for key, learning in copied.items()
         }
         self._renumbered = renumbered
-        self._back = {key: copied[key] for key in copied.keys() & back if copied[key].is_replaced}
+        self._made_current = {key: copied[key] for key in copied.keys() & back if copied[key].is_replaced}
         self._unmatched = dict(stored)
         self._found = Compared(missing=dict(copied))
 
@@ -104,11 +104,12 @@ class Comparison:
                 self._note(self._place_of(key, learning, there), key, there)
 
     def _place_of(self, key: str, learning: Learning, there: Learning) -> dict[str, Learning]:
+        """Return the field of `Compared` that a stored learning with the id of a copy belongs to."""
         if there.digest in self._new_texts[key]:
             return self._found.corrected
         if there.digest != learning.digest:
             return self._found.taken
-        is_revived = key in self._back and there.state == "current"
+        is_revived = key in self._made_current and there.state == "current"
         return self._found.revived if is_revived else self._found.same
 
     def _find_playbooks(self) -> None:
@@ -125,11 +126,11 @@ class Comparison:
         # A playbook that was made current again keeps the time of its beginning. One that was learned since does not.
         revived = {
             key: (self._facts(learning, state="current"), learning.changed_at)
-            for key, learning in self._back.items()
+            for key, learning in self._made_current.items()
             if key not in found.revived
         }
         self._pair(found.revived, revived, lambda there: (self._facts(there), there.changed_at))
-        # The interactions may have other ids since another restore, so the rest has to do.
+        # The interactions may have other ids since another restore, so text and state have to do.
         said = {key: _said(learning) for key, learning in self._missing_playbooks}
         self._pair(found.same, said, _said)
         corrected = {

@@ -287,12 +287,14 @@ class _Act:
         holds: those in force at its beginning.
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
-        unplanned: ids of those that were stored before the deletion of the user, so that it was not sent.
+        unplanned: ids of those that a reading before the deletion of the user has found. Then that call is not made.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
         going: the learnings that were about to be deleted, by id.
         current: the ids of the `replaced` that are current again, by the ids that they had.
-        restored: what became of what only copies contained at the time of the plan, and a restore has stored since.
+        restored: what became of items that only copies contained when the plan was made, and that a restore has stored
+            since.
+        any_copy_kept: this deletion has kept recovery copies.
         not_copied: ids of items without a recovery copy, because an erasure has named them.
         claimed: learnings are claimed for this job.
         uncertain: a lost earlier try may still write a learning.
@@ -306,7 +308,7 @@ class _Act:
     progress: Progress
     ledger: _Ledger
     holds: tuple[Hold, ...]
-    copied: bool = False
+    any_copy_kept: bool = False
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
@@ -498,7 +500,7 @@ class _Act:
     async def _note_held(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
         held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
-        # Something else may be stored under the id of a copy.
+        # What is held may have the id of an item that only copies contain, and be something else.
         self.ledger.note_held(held.intersection(item.id for item in self.planned.items))
         return held
 
@@ -559,7 +561,7 @@ class _Act:
             return set()
         with needing_state(FactCode.NO_COPY_WRITTEN, advice=FactCode.ERASE_OR_MEND):
             not_kept = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
-        self.copied = True
+        self.any_copy_kept = True
         self.not_copied |= {item_id for _, item_id in not_kept.must_go}
         partly = {item_id for _, item_id in not_kept.partly}
         self.ledger.note_changed(partly)
@@ -678,16 +680,16 @@ class _Act:
             and not lineage.current_successors(learning)  # else what replaced it is in use
         ]
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
-        # An erasure that ends after this finds the claim. One may end during the call: it is looked for again below.
+        # An erasure that ends from here on finds the claim. One that ends during the call is looked for again below.
         erased |= await self._erased_beside(wanted)
         wanted = [learning for learning in wanted if learning.learning_id not in erased]
         with self._noting_failure():  # a call without an answer may have taken effect
             self.uncertain |= await make_current(self.scope, wanted)
         await self._delete_doubles(user_id, wanted, there)
         current = await self._revived(user_id, wanted)
-        if current and (gone := await self._erased_beside(wanted)):
-            again = [current[key].learning_id for key in gone if key in current]
-            await delete_by_id(self.scope, again, set())
+        if current and (erased_since := await self._erased_beside(wanted)):
+            delete_again = [current[key].learning_id for key in erased_since if key in current]
+            await delete_by_id(self.scope, delete_again, set())
             current = await self._revived(user_id, wanted)
         self.current |= {key: learning.learning_id for key, learning in current.items()}
 
@@ -777,21 +779,21 @@ class _Act:
                 unopened = await skipped_copies(self.state, damaged=damaged)
         stopped = self.failure or self.ledger.any_held or held_copies or self.unplanned
         erases = planned.options.erase and not stopped
-        stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
-        erased = [item for item in planned.copied if item.id not in stored] if erases else []
+        still_stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
+        erased = [item for item in planned.copied if item.id not in still_stored] if erases else []
         erased_ids = {item.id for item in erased}
         left: dict[str, Outcome] = {
             item_id: why for item_id, why in outcomes.items() if why and item_id not in erased_ids
         }
         remains = held_copies or any(why != "gone_before" for why in left.values())
         return _Ending(
-            erases,
-            holds,
-            held_copies,
-            unopened,
-            erased,
-            [item for item in planned.items if outcomes[item.id] is None],
-            left,
+            erases=erases,
+            holds=holds,
+            held_copies=held_copies,
+            unopened=unopened,
+            erased=erased,
+            done=[item for item in planned.items if outcomes[item.id] is None],
+            left=left,
             complete=not (
                 remains
                 or self.failure
@@ -880,7 +882,7 @@ class _Act:
         return ended.chain
 
     def _deeds(self, ending: _Ending) -> LearningDeeds:
-        """Return what was done to learnings in use. A replaced one was known no more before it was deleted."""
+        """Return what was done to learnings in use, by user. A replaced one was not in use, so it is left out."""
         done = {item.id: item.learning for item in ending.done if item.learning}
         done |= {key: self.going[key] for key in self.deleted.gone}
         deeds = defaultdict[str, dict[Deed, list[str]]](dict)
@@ -894,6 +896,7 @@ class _Act:
 
     def _unrecorded(self, receipt: Receipt, ending: _Ending, error: StateUnusable) -> Receipt:
         """Return the receipt of a deletion whose end could not be recorded: no copy was erased, as far as is known."""
+        # Nobody knows whether their copies are erased.
         unknown: dict[str, Outcome] = {item.id: "unknown" for item in ending.erased}
         known = receipt.model_copy(
             update={
@@ -965,7 +968,7 @@ class _Act:
             return None
         if planned.options.erase:
             return WayBack(state="erased" if ending.erases and not ending.unopened else "unknown")
-        if not self.copied:
+        if not self.any_copy_kept:
             return WayBack(state="none" if planned.days else "off")
         try:
             copies = await in_thread(self.state.copies.listed, planned.owner, self.number)

@@ -66,7 +66,7 @@ async def _ask_for_the_day(scope: Scope, state: State) -> None:
 async def _held_by_playbooks(
     scope: Scope, rules: Sequence[Item], state: State, owner: Owner
 ) -> dict[str, Hold]:
-    """Return the holds on requests that the playbooks came from which shared rules were made from."""
+    """Return the holds on shared rules, by their ids: those on requests that taught the playbooks behind a rule."""
     by_user: dict[str, set[str]] = {}
     for rule in rules:
         for playbook in rule.rests_on:
@@ -86,7 +86,7 @@ async def _held_by_playbooks(
 async def _held_by_sources(
     scope: Scope, user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
 ) -> dict[str, Hold]:
-    """Return the holds on requests that learnings came from, or may have come from."""
+    """Return the holds on learnings, by their ids: those on requests that they came from, or may have come from."""
     policy = scope.policy.now()
     copied = await _copied_requests(user_id, learnings, state, owner)
     evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)

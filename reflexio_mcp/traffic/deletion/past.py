@@ -34,6 +34,7 @@ MOST_LISTED: Final = 10
 """Maximum number of last deletions, and of receipts in a longer list."""
 
 ALL: Final = 1_000_000
+"""A limit that leaves nothing out."""
 
 SHOWN: Final = 50
 """Maximum number of deletions to choose from."""
@@ -52,7 +53,7 @@ async def last_deletions(
     """Return the last deletions and restores of an owner, newest first. Raises `StateUnusable`.
 
     Args:
-        number: only this deletion.
+        number: only this deletion; 0 for all.
         restorable: only deletions with a recovery copy that can be restored.
         since: all from this time on, in epoch seconds, however many they are.
     """
@@ -64,10 +65,16 @@ async def last_deletions(
     deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
     running |= jobs.running  # with those that began while the deletions were read
     copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
+
+    def is_listed(deletion: Deletion) -> bool:
+        if deletion.at < (since or 0):
+            return False
+        return deletion.number in copies or (deletion.own and not restorable)
+
     past = [
         await _past(scope, deletion, copies.get(deletion.number), deletion.number in running)
         for deletion in deletions
-        if (deletion.number in copies or (deletion.own and not restorable)) and deletion.at >= (since or 0)
+        if is_listed(deletion)
     ]
     return past[:MOST_LISTED] + [
         deletion.model_copy(update={"receipt": None}) for deletion in past[MOST_LISTED:]
@@ -75,7 +82,11 @@ async def last_deletions(
 
 
 async def not_listed(state: State, owner: Owner, listed: Sequence[PastDeletion]) -> list[Fact]:
-    """Say which older deletions can be restored than those that are listed, newest first. Raises `StateUnusable`."""
+    """Say which deletions can be restored that are older than all that are listed. Raises `StateUnusable`.
+
+    Args:
+        listed: newest first.
+    """
     copies = await in_thread(state.copies.listed, owner)
     older = [number for number in copies if listed and number < listed[-1].number]
     if not older:
@@ -183,9 +194,10 @@ def _receipt(deletion: Deletion) -> Receipt | None:
 
 
 async def gone_from_copies(state: State, owner: Owner, number: int) -> int:
-    """Count, as far as the receipt shows that, the deleted items whose recovery copy is not in the state any more.
+    """Count the deleted items whose recovery copy is not in the state any more, by the receipt of the deletion.
 
-    Raises `StateUnusable`. 0 if somebody else made the deletion: the receipt is about items of other users, too.
+    Raises `StateUnusable`. Returns 0 without a receipt, and for the deletion of somebody else, whose receipt is also
+    about items of other users.
     """
     copies = await in_thread(state.copies.listed, owner, number)
     deletions = await in_thread(state.last, owner, 1, number)

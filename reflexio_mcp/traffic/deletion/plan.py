@@ -7,6 +7,7 @@ and the time of the plan. An invented code never fits.
 import base64
 import hashlib
 import hmac
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
@@ -118,11 +119,11 @@ class Planned:
     Args:
         items: stored items to delete, the newest first, and then the learnings from them.
         copied: items that only recovery copies contain, and that are erased there.
-        size: number of items; learnings count only for a whole user or if there is nothing else.
+        size: number of items that a person counts (`_Chosen.counted`).
         days: how long the recovery copy is kept; 0 for no copy.
         held: number of items that a hold keeps. They are not among the items.
         requests_stay: ids of stored requests that recovery copies contain too and that are not among the items.
-        at_line: the number of the last log line before an erasure looked up what is stored.
+        at_line: the number of the last log line before an erasure looked up what is stored; 0 if this is no erasure.
         unopened: number of copies that an erasure could not open: their rows were changed, or their key is missing.
         left_to_erase: the names of what the last call of this erasure was to erase, by user, if it did not finish.
     """
@@ -327,7 +328,7 @@ class _Chosen:
         learnings: the learnings from them that go too.
         copied: items that only recovery copies contain.
         erased: those of `copied` that are erased.
-        said: digests of whose each copied request is and of what it says, by id.
+        said: the `said_digest` of each copied request, by id.
         damaged: how many copies could not be opened, because their rows were changed.
         held: how many items each hold keeps.
     """
@@ -343,7 +344,7 @@ class _Chosen:
     @property
     def counted(self) -> Sequence[Item]:
         """The items that a person counts, the newest first; learnings only if there is nothing else."""
-        return sorted([*self.stored, *self.erased], key=_age, reverse=True) or self.learnings
+        return sorted([*self.stored, *self.erased], key=_created_at, reverse=True) or self.learnings
 
     @property
     def number(self) -> int:
@@ -366,7 +367,8 @@ async def _choose(
         left_to_erase: the names of what an unfinished call of this erasure was to erase, by user.
     """
     hold_filter = _HoldFilter(scope, state, owner)
-    stored = sorted(await hold_filter.not_held(selected.items), key=_age, reverse=True)
+    stored = sorted(await hold_filter.not_held(selected.items), key=_created_at, reverse=True)
+    # A target that selects learnings has read them. For any other, what its requests taught is read here.
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
     copied_requests: list[RequestWithInteractions] = []
@@ -389,7 +391,7 @@ async def _choose(
         if takes_taught and left_to_erase and scope.learns:
             await _take_unfinished(scope, selected, left_to_erase)
         selected.learned = await _learned(scope, selected, options, copied_requests)
-    if left_to_erase and selected.learned:  # a plan says of stored learnings what becomes of them
+    if left_to_erase and selected.learned:  # a learning that is stored is planned as such, not as a copy
         read = {learning.learning_id for learning in selected.learned.read}
         copied = [item for item in copied if item.id not in read]
     if options.erase and (stored or copied) and not isinstance(target, User) and target.noun != "learning":
@@ -483,9 +485,11 @@ async def _describe(
     by_requests = target.noun in ("request", "interaction")
     whole_user = isinstance(target, User)  # no other request of the user is left
     inside = {interaction_id for item in chosen.stored for interaction_id in item.interaction_ids}
-    taught = selected.learned if going or options.include_learnings else None
-    if target.text:  # the change shows it
-        taught = None
+    taught: Learned | None = None
+    if (
+        going or options.include_learnings
+    ) and not target.text:  # the change of a correction shows its learning
+        taught = selected.learned
     return Plan(
         target=describe_target(target),
         selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
@@ -533,10 +537,11 @@ SKIPPED_COPIES: Final = frozenset((FactCode.COPIES_SEALED, FactCode.COPIES_DAMAG
 async def skipped_copies(state: State, deletion: int = 0, *, damaged: int | None = None) -> list[Fact]:
     """Name copies that are left out. Raises `StateUnusable`.
 
+    Copies of every owner are counted: nobody can see whose they are.
+
     Args:
         deletion: name copies of this deletion alone; 0 for those of every deletion.
-        damaged: number of copies whose rows were changed, if that is known already. Otherwise they are counted here,
-            as are copies that are sealed with a missing key, of whatever owner.
+        damaged: number of copies whose rows were changed; `None` to count them here.
     """
     sealed = await in_thread(state.copies.count_unreadable, deletion)
     if damaged is None:
@@ -551,7 +556,7 @@ async def rules_shown(scope: Scope, rules: Sequence[SharedRule]) -> list[SharedR
     return await anyio.to_thread.run_sync(list, rule_rows(scope, rules[:RULES_SHOWN]))
 
 
-def _age(item: Item) -> int:
+def _created_at(item: Item) -> int:
     return item.created_at
 
 
@@ -581,7 +586,7 @@ def within_cap(number: int) -> Generator[None]:
     except records.CapReached as error:
         advice = Fact(code=FactCode.DELETE_LESS)
         if number <= error.limit:
-            advice = Fact(code=FactCode.ROOM_IN_MINUTES, number=max(1, round(error.wait / 60 + 0.5)))
+            advice = Fact(code=FactCode.ROOM_IN_MINUTES, number=max(1, math.ceil(error.wait / 60)))
         raise CapReached(
             Fact(code=FactCode.NOTHING_DELETED),
             Fact(code=FactCode.OVER_THE_CAP, number=number),
@@ -653,7 +658,7 @@ async def _copied_learnings(
 ) -> list[Item]:
     """Return learnings in recovery copies that may come from what is erased, and that no name of it leads to.
 
-    A plan says of the stored learnings what becomes of them, so these are left out.
+    Stored learnings are left out: they are planned as such, not as copies.
 
     Raises:
         NotRecorded: the copies cannot be read.

@@ -47,6 +47,7 @@ def in_plan_order(learned: Learned, going: Collection[str]) -> list[LinkedLearni
     Args:
         going: the ids of those that are deleted.
     """
+    # First those that go. `None`: selected as learnings, not by requests.
     order: list[LearningCase | None] = ["replace", "only", None, "partly", "unknown", "window"]
     shown = [
         linked
@@ -80,7 +81,8 @@ async def learning_rows(
         return visible(clip(redacted(learning.content), TEXT_CHARS))
 
     def row(linked: LinkedLearning) -> TaughtLearning:
-        learning, goes = linked.learning, linked.learning.learning_id in going
+        learning = linked.learning
+        goes = learning.learning_id in going
         inside = learned.inside.get(learning.user_id, {})
         quoting = linked.case.evidence.quoted_turns if linked.case else ()
         requests = dict.fromkeys(turn.request_id for turn in quoting if turn.interaction_id not in inside)
@@ -141,7 +143,7 @@ def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *,
 
 
 def _source_gone(linked: LinkedLearning) -> bool:
-    """Whether a learning goes although nothing that is stored quotes it, as what it came from was gone before."""
+    """Whether a learning goes although something that it quotes is not stored: that was gone before this deletion."""
     return isinstance(linked.case, Only) and bool(
         linked.case.evidence.unresolved and linked.case.evidence.gone
     )

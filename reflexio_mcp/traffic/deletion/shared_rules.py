@@ -22,14 +22,14 @@ MOST: Final = 100
 """Maximum number of rules in a call: each is traced, and approved or rejected, by a call of its own."""
 
 STATUS: Final[Mapping[Decision, Approval]] = {"approve": "approved", "reject": "rejected"}
-"""The status of a rule after a decision. A deleted rule has none."""
+"""The status of a rule after a decision. A deletion leads to none, so no rule is deleted already."""
 
-WHAT_RETURNS: Final[Mapping[Decision, tuple[FactCode, ...]]] = {
+AFTER_DECISION: Final[Mapping[Decision, tuple[FactCode, ...]]] = {
     "approve": (FactCode.APPROVED_RULES_REPEAT,),
     "reject": (FactCode.REJECTED_RULES_FOUND, FactCode.SHARED_RULES_RETURN),
     "delete": (FactCode.SHARED_RULES_RETURN,),
 }
-"""Why a decision does not last."""
+"""What Reflexio may still do with rules, or rules like them, after a decision."""
 
 NOT_YOURS: Final = (
     "is for somebody who sees every user, because a shared rule is served to everybody. Nothing was changed."
@@ -83,7 +83,7 @@ class Rules(Target):
             learned=Learned(),
             rules=rules,
             decision=self.decision,
-            facts=[Fact(code=code) for code in WHAT_RETURNS[self.decision]] if rules else [],
+            facts=[Fact(code=code) for code in AFTER_DECISION[self.decision]] if rules else [],
             copy_names=[],
         )
 
