@@ -56,7 +56,7 @@ from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, fac
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import add_learnings, in_use, retire, update_text
+from reflexio_mcp.traffic.learnings.remove import add_learnings, as_current, retire, update_text
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
@@ -519,7 +519,7 @@ class Storing:
         back = self.made_current | last
         found = Comparison(learnings, copies, before, renumbered, back, later_texts).compare()
         missing = {
-            key: in_use(learning) if key in last else learning
+            key: as_current(learning) if key in last else learning
             for key, learning in found.missing.items()
             if not _has_expired(learning)
         }

@@ -50,7 +50,7 @@ async def judge_learned(
     users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
     chosen = users if most_users is None else users[:most_users]
     before = before or Learned()
-    # A later reading knows from the first which old interactions of the set are quoted.
+    # Old interactions of the set are looked through for quotes once: `before.linked` has what quotes them.
     reads_all = not before.linked
     linked: dict[str, LinkedLearning] = {}
     changed: set[str] = set()
@@ -134,19 +134,22 @@ def _judged(
     def link(learning: Learning) -> LinkedLearning:
         case = judge(learning, lineage, turns, sources.interaction_ids)
         said_in = learning.interaction_ids.union(turn.interaction_id for turn in case.evidence.unlisted)
-        # Learnings that were named, or that quote the set without listing it, have no link.
-        how = sources.link_of(learning) or how_recorded(learning)
         return LinkedLearning(
-            learning, how, said_in - sources.interaction_ids, case, named=learning.learning_id in named
+            learning,
+            # Learnings that were named, or that quote the set without listing it, have no link.
+            how=sources.link_of(learning) or how_recorded(learning),
+            others=said_in - sources.interaction_ids,
+            case=case,
+            named=learning.learning_id in named,
         )
 
     linked = [link(learning) for learning in found]
     going = {linked_learning.learning.learning_id for linked_learning in linked if linked_learning.goes}
-    return [_without_living_on(linked_learning, lineage, going) for linked_learning in linked]
+    return [_with_returning_alone(linked_learning, lineage, going) for linked_learning in linked]
 
 
-def _without_living_on(linked: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
-    """Leave out those of the earlier learnings that live on in another learning, or that go too."""
+def _with_returning_alone(linked: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
+    """Leave out the earlier learnings that do not become current again: they go too, or another learning has them."""
     if not isinstance(linked.case, Replace):
         return linked
     back = tuple(

@@ -51,6 +51,7 @@ KEPT_DAYS: Final = 90
 """How long Reflexio keeps replaced learnings."""
 
 OLD_SHOWN: Final = 3
+"""Maximum number of earlier texts that a row shows."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Recorded:
 
     Args:
         of_users: what was done to learnings, by user.
+        facts: that the records could not be read.
     """
 
     of_users: Mapping[str, Records] = field(default_factory=dict[str, Records])
@@ -112,7 +114,8 @@ async def list_changes(
     compared = await anyio.to_thread.run_sync(partial(_compared, found.rows, recorded.of_users, since, now))
     changes = sorted([*compared, *recorded.exports], key=lambda change: change.key)
     left = [change for change in changes if change.key > after]
-    rows = await anyio.to_thread.run_sync(_shown, scope, left[:limit], bool(user_id), room())
+    one_user = bool(user_id)
+    rows = await anyio.to_thread.run_sync(_shown, scope, left[:limit], one_user, room())
     more = len(rows) < len(left)
     return LearningPage(
         notice=NOTICE if rows else "",
@@ -207,7 +210,7 @@ async def _rows_of_all(scope: Scope, recorded: Recorded, since: int, now: int) -
     current = await client.get_all_profiles(None)
     created = await client.get_all_profiles(None, created_since=since)
     playbooks = await client.get_user_playbooks(None)
-    talking, everyone = await _talking(scope, since - LEARNED_WITHIN)
+    talking, read_all = await _talking(scope, since - LEARNED_WITHIN)
     changed = {profile.user_id for profile in current if _may_have_changed(profile, since, now)}
     changed |= {
         playbook.user_id for playbook in playbooks if playbook.created_at >= since and playbook.user_id
@@ -223,7 +226,7 @@ async def _rows_of_all(scope: Scope, recorded: Recorded, since: int, now: int) -
     facts: list[Fact] = []
     if left := len(users) - len(found):
         facts.append(Fact(code=FactCode.USERS_NOT_READ, number=left))
-    if not everyone:
+    if not read_all:
         facts.append(Fact(code=FactCode.CHANGES_PARTLY_READ))
     return Found(found, facts)
 
@@ -234,12 +237,12 @@ async def _talking(scope: Scope, since: int) -> tuple[set[str], bool]:
     """
     users: set[str] = set()
     pager = SessionPager(scope, TrafficFilter(start_time=max(0, since)))
-    everything = True
+    below_limit = True
     async with aclosing(pager.parts()) as parts:
-        while everything and (part := await anext(parts, None)):
+        while below_limit and (part := await anext(parts, None)):
             users |= {item.request.user_id for item in part.requests}
-            everything = pager.requests_seen < MOST_REQUESTS
-    return users, everything and not pager.unreadable
+            below_limit = pager.requests_seen < MOST_REQUESTS
+    return users, below_limit and not pager.unreadable
 
 
 def _may_have_changed(profile: UserProfile, since: int, now: int) -> bool:
@@ -278,7 +281,8 @@ def _compared(
     ]
 
 
-def _shown(scope: Scope, changes: Sequence[Change], names_user: bool, room: Room) -> list[ChangeRow]:
+def _shown(scope: Scope, changes: Sequence[Change], one_user: bool, room: Room) -> list[ChangeRow]:
+    """Return as many rows as have room. `one_user`: all changes are of the user whom the list names, so no row does."""
     texts = LearningRows(scope, {})
     shown: list[ChangeRow] = []
     for change in changes:
@@ -287,7 +291,7 @@ def _shown(scope: Scope, changes: Sequence[Change], names_user: bool, room: Room
             change=change.kind,
             at=at(change.at),
             learning_id=scope.shown_id(change.learning_id),
-            user_id=None if names_user or not change.user_id else scope.shown_id(change.user_id),
+            user_id=None if one_user or not change.user_id else scope.shown_id(change.user_id),
             content=texts.text(learning.content, CONTENT_CHARS) if learning else "",
             trigger=texts.text(learning.trigger, QUOTE_CHARS) if learning else "",
             old=[]

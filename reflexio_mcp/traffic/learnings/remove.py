@@ -28,9 +28,9 @@ from reflexio_mcp.traffic.tasks import for_each, send
 __all__ = [
     "DeletedLearnings",
     "add_learnings",
+    "as_current",
     "delete_by_id",
     "delete_learnings",
-    "in_use",
     "make_current",
     "retire",
     "update_text",
@@ -98,7 +98,7 @@ async def delete_learnings(
             going = [learning_id for learning_id in found.linked if learning_id not in stay]
             tried.update(going)
             await delete_by_id(scope, going, sent)
-            if busy or not going:
+            if busy or not going:  # after a wait in vain, or if all stay, another round would be the same
                 break
     except (ReflexioError, TrafficError) as error:
         failure = error
@@ -155,14 +155,14 @@ async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> bool:
     return any(reply.repeated for reply in replies)
 
 
-def in_use(learning: Learning) -> Learning:
+def as_current(learning: Learning) -> Learning:
     """Return a replaced learning as it is when it is current again."""
     return learning_of(_current_row(learning.row)) if learning.row else learning
 
 
 async def make_current(scope: Scope, learnings: Sequence[Learning]) -> bool:
     """Make replaced learnings current again. A playbook gets another id. Returns what `add_learnings` does."""
-    may_repeat = await add_learnings(scope, list(map(in_use, learnings)))
+    may_repeat = await add_learnings(scope, list(map(as_current, learnings)))
     await _drop_playbooks(scope, learnings)
     return may_repeat
 
@@ -265,5 +265,6 @@ async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractio
 
 
 def _arrival(item: RequestWithInteractions) -> int:
+    """Return a number that is greater for a later request, which has interactions."""
     # Times are whole seconds; interaction ids grow with arrival.
     return max(interaction.interaction_id for interaction in item.interactions)
