@@ -63,7 +63,7 @@ FILTER_FIELDS: Final = (
     ),
     FilterField(
         "evaluation_only",
-        # Not a switch: some clients fill in false for every switch.
+        # Not a boolean: some clients fill in false for every boolean, which must not filter.
         "choice",
         "requests that are never learned from",
         "only: requests that are never learned from; never: others",
@@ -73,4 +73,4 @@ FILTER_FIELDS: Final = (
 """All fields, in the order of tools and commands."""
 
 SWITCHES: Final = {field.name: field.choices[1] for field in FILTER_FIELDS if field.kind == "choice"}
-"""What each option for a choice chooses: such an option takes no value."""
+"""What each choice is if its option is given to a command, which takes no value: `--evaluation-only` means `only`."""

@@ -184,7 +184,7 @@ class Policy(_Entry):
 
     Args:
         cap: maximum number of requests that `delete --finding expired` deletes in an hour.
-        contact: whom to ask about holds that name nobody themselves.
+        contact: whom to ask about a hold without a `contact` of its own.
     """
 
     hold: tuple[Hold, ...] = ()
@@ -258,8 +258,8 @@ class PolicyFile:
     a whole file that has settled lifts a hold.
 
     Args:
-        certain_day: the last day of which not only this machine's clock tells; `None` if nobody has asked. A deletion
-            asks (`holds_on`), because a clock that is ahead would end a hold.
+        certain_day: the latest day that has come for certain, by more than this machine's clock; `None` if nobody has
+            asked. A deletion asks the state (`holds_on`), because a clock that is ahead would end a hold.
 
     Raises:
         InvalidInput: the file cannot be used at the start.
@@ -278,13 +278,18 @@ class PolicyFile:
     def now(self) -> Policy:
         """Return the policy that is in force, without holds that are over."""
         today = _today()
-        return self._read_if_changed().in_force(min(today, self.certain_day or today))
+        if self.certain_day:
+            today = min(today, self.certain_day)
+        return self._read_if_changed().in_force(today)
 
     @property
     def any_end_uncertain(self) -> bool:
         """Whether a hold is over by this machine's clock alone."""
-        today, certain = _today(), self.certain_day or date.min
-        return any(hold.is_over(today) and not hold.is_over(certain) for hold in self._read_if_changed().hold)
+        today = _today()
+        certain_day = self.certain_day or date.min  # no hold is over for certain if nobody has asked
+        return any(
+            hold.is_over(today) and not hold.is_over(certain_day) for hold in self._read_if_changed().hold
+        )
 
     def _read_if_changed(self) -> Policy:
         stamp = self._look()
@@ -293,7 +298,7 @@ class PolicyFile:
         found = self._read_again()
         settled = self._is_settled(stamp) and self._look() == stamp
         if found is None:
-            if settled:
+            if settled:  # it stays wrong, so it is not read again
                 self._read_stamp = stamp
             return self._policy
         if not settled:
@@ -382,7 +387,10 @@ _used: ContextVar[PolicyFile | None] = ContextVar("reflexio_mcp_policy", default
 
 @contextmanager
 def use_policy(policy: PolicyFile) -> Generator[None]:
-    """Use this policy for expiry in this context, and in tasks and threads started there."""
+    """Make this policy the `current_policy` of this context, and of tasks and threads started there.
+
+    It tells what has expired. What is on hold, the policy of the scope tells.
+    """
     token = _used.set(policy)
     try:
         yield

@@ -104,6 +104,7 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
     if failures:
         error = failures[0]
         failures.clear()
+        # The error's traceback has this frame. If the frame kept the error, both would stay in memory.
         try:
             raise error
         finally:

@@ -110,12 +110,14 @@ def open_cursor(
     """Read a cursor. It cannot widen what its caller may see: the scope's user replaces the user in its filter.
 
     Args:
-        asked, detail: either the same as in the first call, or the default.
+        asked: the same filter as in the first call; or none, which is at most the scope's user.
+        detail: the same as in the first call, or the default.
 
     Raises:
         InvalidInput: not a cursor of this list, caller, filter and detail.
     """
-    questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
+    no_filter = TrafficFilter(user_id=scope.user_id)
+    questions = [] if asked == no_filter else [question_of(asked)]
     position = decode_cursor(text, listing, scope, *questions)
     try:
         wanted, fields = _reader().validate_json(json.dumps(position), strict=True)
@@ -134,6 +136,7 @@ def open_cursor(
 
 
 def question_of(asked: TrafficFilter) -> list[Any]:
+    """Return what makes a call another one. Of the times, only whether they are given."""
     # An age gives another second on each call, and the cursor has the resolved times.
     times = [asked.start_time is not None, asked.end_time is not None]
     return [*astuple(replace(asked, start_time=None, end_time=None)), *times]

@@ -51,7 +51,12 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
 
 
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None, int | None]:
-    """Return the part of a request that has one of the words, or the index of the interaction whose text has it."""
+    """Return where a request has one of the words.
+
+    Returns:
+        The part, or for an interaction's own text `None` and the index of the interaction. Both are `None` if the
+        request has none of the words.
+    """
     for part, index, text in _texts(item):
         if words.terms_in(text):
             return part, index
@@ -168,14 +173,14 @@ class TrafficFilter:
 
     @property
     def counts_part_of_sessions(self) -> bool:
-        """Whether the API may leave out requests of a selected session."""
+        """Whether the requests of a session are counted in part: the API leaves out those that do not match."""
         return bool(self.source or self.start_time is not None or self.end_time is not None)
 
     @property
     def may_leave_out_newest(self) -> bool:
         """Whether the filter may leave out the newest requests of a selected session."""
-        inside = self.source or self.agent_version or self.contains or self.evaluation_only
-        return bool(inside or self.end_time is not None)
+        narrows_sessions = self.source or self.agent_version or self.contains or self.evaluation_only
+        return bool(narrows_sessions or self.end_time is not None)
 
     @property
     def _needs_evaluation_only(self) -> bool | None:
@@ -262,8 +267,8 @@ def make_filter(given: Mapping[str, str | None], *, masked: bool = False) -> Tra
         value = given.get(field.name)
         if isinstance(value, str):
             value = value.strip()
-        does_not_filter = field.choices[:1]
-        if value in (None, "") or value in does_not_filter:
+        chooses_all = bool(field.choices) and value == field.choices[0]
+        if value in (None, "") or chooses_all:
             continue
         if field.kind == "choice" and value not in field.choices:
             raise InvalidInput(field.name, f"must be one of {', '.join(field.choices)}.")
