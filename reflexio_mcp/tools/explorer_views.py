@@ -110,7 +110,7 @@ async def rows(
         _formats_loaded.set()
     restored = await _restored(call)
     outcomes, unread = await outcomes_of(
-        scope, [scope.stored_id(session.session_id) for session in page.sessions], asked.user_id
+        scope, [scope.stored_id(session.session_id) for session in page.sessions], wanted.user_id
     )
     return ExplorerData(
         notice=NOTICE,

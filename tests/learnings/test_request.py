@@ -163,6 +163,18 @@ async def test_how_a_session_ended_is_shown_where_the_session_is(world: World) -
     assert "session s · ended: success" in said
 
 
+async def test_later_pages_of_the_page_show_only_how_the_sessions_of_their_user_ended(world: World) -> None:
+    await world.put("a")
+    await world.put("b", session="t")
+    world.backend.outcomes = {"s": "bob", "t": "ada"}
+    async with world.connect() as caller:
+        first = await caller.call("explorer_data", view="rows", user_id="ada", limit=1)
+        second = await caller.call("explorer_data", view="rows", cursor=first["cursor"])
+    [t, s] = [*first["sessions"], *second["sessions"]]
+    assert (t["session_id"], t["outcomes"][0]["outcome"]) == ("t", "success")
+    assert (s["session_id"], s.get("outcomes", [])) == ("s", [])
+
+
 async def test_a_request_with_many_learnings_keeps_its_answer_short(world: World) -> None:
     await world.put("a", text="I cannot eat peanuts " * 20)
     for number in range(60):
