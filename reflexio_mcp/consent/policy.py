@@ -12,7 +12,7 @@ from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import CodeMaker, Planned
 
-__all__ = ["Question", "Verdict", "number_to_type"]
+__all__ = ["Verdict", "number_to_type"]
 
 Mode = Literal["off", "preview", "ask"]
 

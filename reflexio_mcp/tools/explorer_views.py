@@ -44,6 +44,7 @@ from reflexio_mcp.traffic.audit.rules import (
 )
 from reflexio_mcp.traffic.deletion.items import restored_interaction
 from reflexio_mcp.traffic.deletion.plan import Options
+from reflexio_mcp.traffic.deletion.plan_learnings import case_of
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, needing_state, require_id
 from reflexio_mcp.traffic.learnings.evidence import Evidence
@@ -346,7 +347,7 @@ def _linked(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
             "learning_id": scope.shown_id(linked.learning.learning_id),
             "user_id": "" if scope.user_id else scope.shown_id(linked.learning.user_id),
             "content": shown(linked.learning),
-            "case": type(linked.case).__name__.lower() if linked.case else "",
+            "case": case_of(linked) or "",
             "state": linked.learning.state,
             "kept": sorted({scope.shown_id(turn.request_id) for turn in outside}),
             "kept_unread": bool(evidence.unread),

@@ -44,11 +44,11 @@ LONGEST_WAIT: Final = 10.0
 
 LAST_SECOND: Final = time_of_day(23, 59, 59)
 
-_WITHOUT_GLYPH: Final = re.compile(
+_UNSEEN_CHARACTERS: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164"
     "\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U00016fe4\U000e0000-\U000e0fff]"
 )
-"""What Unicode calls default-ignorable besides the category Cf, the braille blank, and the filler of Khitan."""
+"""Besides `_UNSEEN_CATEGORIES`: what Unicode calls default-ignorable, the braille blank, and the filler of Khitan."""
 
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
 """Control characters, format characters, and the separators of lines and paragraphs."""
@@ -73,7 +73,7 @@ def _comparable(name: str) -> str:
     or in a stored name. A hold whose names only look like the stored ones would keep nothing.
     """
     visible = "".join(letter for letter in name if unicodedata.category(letter) not in _UNSEEN_CATEGORIES)
-    return "".join(normalized_pieces(_WITHOUT_GLYPH.sub("", visible), "NFC")).strip()
+    return "".join(normalized_pieces(_UNSEEN_CHARACTERS.sub("", visible), "NFC")).strip()
 
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

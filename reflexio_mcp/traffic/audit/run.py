@@ -86,8 +86,13 @@ AROUND_CHARS: Final = 260
 """Limit of the words around a finding; a passage of prompt injection is the longest."""
 
 NAMES: Final = 10
+"""Maximum length of a list of names, kinds or learnings."""
+
 RUNS: Final = 5
+"""Maximum number of runs of duplicates."""
+
 NAMES_KEPT: Final = 20_000
+"""Maximum number of users, sources or versions that are counted one by one."""
 
 NEVER_LOOKED_FOR: Final = NotLooked(
     findings=["names of people", "passports", "postal addresses", "health"],

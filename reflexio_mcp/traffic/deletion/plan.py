@@ -278,7 +278,7 @@ async def make_plan(
     if last and takes_learnings:
         selected.owed = await _owed(scope, selected, last)
     plan = await _describe(scope, target, options, selected, chosen, days)
-    if skipped:
+    if skipped:  # then no plan can promise that no copy is left
         plan = plan.model_copy(update={"facts": [*plan.facts, *skipped], "way_back": WayBack(state="off")})
     with within_cap(chosen.number):
         if chosen.held:

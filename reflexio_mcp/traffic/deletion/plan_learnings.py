@@ -15,6 +15,8 @@ from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, words_i
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
 
+__all__ = ["case_of"]
+
 SHOWN: Final = 20
 """Maximum number of learnings that a plan shows."""
 

@@ -465,7 +465,10 @@ def _may_be_probable(passage: Passage, plain: str) -> bool:
 
 
 def _strongest(plain: str) -> Iterator[Passage]:
-    """Yield, of passages that overlap, the one with the most points."""
+    """Yield, of passages that overlap, the one with the most points.
+
+    Each is a sentence together with the one before, or alone if that has no signs.
+    """
     best: Passage | None = None
     previous_start = 0
     previous_signs: dict[SignName, int] = {}
