@@ -77,10 +77,10 @@ AskedOptions = Annotated[Options, Resolve(asked_options)]
 async def prepare_request(
     call: Call, request_id: str, interaction_ids: InteractionIds, confirm: str, options: AskedOptions
 ) -> Prepared:
-    wanted = require_id("request_id", request_id)
-    target: Target = Requests((wanted,))
+    request_id = require_id("request_id", request_id)
+    target: Target = Requests((request_id,))
     if interaction_ids:
-        target = Interactions(wanted, tuple(dict.fromkeys(interaction_ids)))
+        target = Interactions(request_id, tuple(dict.fromkeys(interaction_ids)))
     return await prepare(call, target, options, confirm, shown_first=given_empty(interaction_ids))
 
 

@@ -109,7 +109,7 @@ async def rows(
     )
     if not without_words:
         _formats_loaded.set()
-    restored = await _restored(call)
+    restored_ids = await _restored_ids(call)
     outcomes, unread = await outcomes_of(
         scope, [scope.stored_id(session.session_id) for session in page.sessions], wanted.user_id
     )
@@ -121,7 +121,7 @@ async def rows(
             ExplorerSession(
                 session_id=session.session_id,
                 outcomes=outcomes.get(scope.stored_id(session.session_id), []),
-                requests=[_page_row(scope, row, named, restored) for row in session.requests],
+                requests=[_page_row(scope, row, named, restored_ids) for row in session.requests],
             )
             for session in page.sessions
         ],
@@ -132,7 +132,7 @@ async def rows(
     )
 
 
-async def _restored(call: Call) -> set[str]:
+async def _restored_ids(call: Call) -> set[str]:
     """Return the ids of what restores have stored; none if the state cannot be read."""
     app, scope = app_of(call), scope_of(call)
     try:
@@ -142,15 +142,15 @@ async def _restored(call: Call) -> set[str]:
 
 
 def _page_row(
-    scope: Scope, row: RequestRow, named: Mapping[str, str], restored: Collection[str]
+    scope: Scope, row: RequestRow, named: Mapping[str, str], restored_ids: Collection[str]
 ) -> ExplorerRow:
     restored_from, interaction = restored_interaction(row.request_id) or ("", 0)
-    restore = {
-        "restored": scope.stored_id(row.request_id) in restored,
+    about_restores = {
+        "restored": scope.stored_id(row.request_id) in restored_ids,
         "restored_from": restored_from,
         "restored_interaction": interaction,
     }
-    return ExplorerRow.model_construct(None, **row.__dict__ | named | restore)
+    return ExplorerRow.model_construct(None, **row.__dict__ | named | about_restores)
 
 
 def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
@@ -198,7 +198,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
     scope = scope_of(call)
     showing = Showing(scope, TrafficFilter(), "page")
     groups: dict[str, list[ExplorerRow]] = {}
-    restored = await _restored(call)
+    restored_ids = await _restored_ids(call)
 
     async def take(found: list[RequestWithInteractions]) -> None:
         by_session: dict[str, list[RequestWithInteractions]] = {}
@@ -206,7 +206,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
             by_session.setdefault(item.request.session_id, []).append(item)
         for session_id, items in by_session.items():
             items.sort(key=lambda item: item.request.created_at, reverse=True)
-            rows = [_page_row(scope, row, {}, restored) for row in await showing.requests(items)]
+            rows = [_page_row(scope, row, {}, restored_ids) for row in await showing.requests(items)]
             groups.setdefault(scope.shown_id(session_id), []).extend(rows)
 
     await read_set(scope, _ids(request_ids), take, whole=True)

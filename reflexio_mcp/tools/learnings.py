@@ -113,13 +113,13 @@ async def prepare_learnings(
     ids = tuple(learning_ids or ())
     selection = replace(asked, learning_ids=ids)
     check_judged(selection.wanted)
-    narrows_user = ids or selection.request_id or selection.words or selection.wanted.names_something
+    narrower_than_user = ids or selection.request_id or selection.words or selection.wanted.names_something
     # The scope's user is not the caller's choice, so naming it narrows nothing.
     names_user = bool(selection.user_id and not scope.user_id)
-    if not (narrows_user or names_user or everything):
+    if not (narrower_than_user or names_user or everything):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
     # Then a person types the number of learnings.
-    takes_everything = everything and not narrows_user and not selection.wanted.finding
+    takes_everything = everything and not narrower_than_user and not selection.wanted.finding
     target = Learnings(selection, everything=takes_everything)
     options = Options(include_learnings=True, erase=erase, reason=reason)
     return await prepare(call, target, options, confirm, shown_first=given_empty(learning_ids))
