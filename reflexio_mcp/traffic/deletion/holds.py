@@ -51,9 +51,9 @@ async def _held_under(
         if item.learning and item.id not in held:
             by_user.setdefault(item.user_id, []).append(item.learning)
     for user_id, learnings in by_user.items():
-        held |= await _held_by_sources(scope, user_id, learnings, state, owner)
+        held |= await _held_by_sources(policy, scope, user_id, learnings, state, owner)
     rules = [item for item in items if item.rests_on and item.id not in held]
-    return held | await _held_by_playbooks(scope, rules, state, owner)
+    return held | await _held_by_playbooks(policy, scope, rules, state, owner)
 
 
 async def _ask_for_the_day(scope: Scope, state: State) -> None:
@@ -64,7 +64,7 @@ async def _ask_for_the_day(scope: Scope, state: State) -> None:
 
 
 async def _held_by_playbooks(
-    scope: Scope, rules: Sequence[Item], state: State, owner: Owner
+    policy: Policy, scope: Scope, rules: Sequence[Item], state: State, owner: Owner
 ) -> dict[str, Hold]:
     """Return the holds on shared rules, by their ids: those on requests that taught the playbooks behind a rule."""
     by_user: dict[str, set[str]] = {}
@@ -75,7 +75,7 @@ async def _held_by_playbooks(
     for user_id, ids in by_user.items():
         stored = await learnings_of_user(scope, user_id)
         playbooks = [learning for learning in stored if learning.learning_id in ids]
-        holds = await _held_by_sources(scope, user_id, playbooks, state, owner)
+        holds = await _held_by_sources(policy, scope, user_id, playbooks, state, owner)
         for rule in rules:
             for playbook in rule.rests_on:
                 if playbook.user_id == user_id and playbook.learning_id in holds:
@@ -84,10 +84,9 @@ async def _held_by_playbooks(
 
 
 async def _held_by_sources(
-    scope: Scope, user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
+    policy: Policy, scope: Scope, user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
 ) -> dict[str, Hold]:
     """Return the holds on learnings, by their ids: those on requests that they came from, or may have come from."""
-    policy = scope.policy.now()
     copied = await _copied_requests(user_id, learnings, state, owner)
     evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)
     if any(found.unread for found in evidence.values()):
@@ -103,7 +102,7 @@ async def _held_by_sources(
         for learning in learnings
         if not learning.interaction_ids and learning.learning_id not in held
     ]
-    if unlinked and (hold := await _first_hold(scope, user_id, copied)):
+    if unlinked and (hold := await _first_hold(policy, scope, user_id, copied)):
         held |= dict.fromkeys(unlinked, hold)
     if any(
         found.gone or learning_id in unlinked
@@ -157,9 +156,10 @@ async def _copied_requests(
     return copied
 
 
-async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithInteractions]) -> Hold | None:
+async def _first_hold(
+    policy: Policy, scope: Scope, user_id: str, copied: Sequence[RequestWithInteractions]
+) -> Hold | None:
     """Return a hold on any request of a user, copied or stored."""
-    policy = scope.policy.now()
     if hold := next(filter(None, (policy.hold_on(item.request) for item in copied)), None):
         return hold
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))

@@ -811,7 +811,7 @@ class CodeMaker:
         fits = any(hmac.compare_digest(seal, self._seal(key, time, bound)) for key in self._keys)
         return fits and now - int(time) < CODE_SECONDS
 
-    def _seal(self, key: bytes, *parts: str) -> str:
+    def _seal(self, key: bytes, *texts: str) -> str:
         digest = hmac.new(key, digestmod=hashlib.sha256)
-        add_texts(digest, (self.scope, *parts))
+        add_texts(digest, (self.scope, *texts))
         return base64.b32encode(digest.digest()[:10]).decode()
