@@ -36,8 +36,8 @@ from reflexio_mcp.traffic.audit.calls import (
 )
 from reflexio_mcp.traffic.audit.judged import NoProblem
 from reflexio_mcp.traffic.audit.rules import (
-    ASKED,
     FINDINGS,
+    NEWEST_ASKED,
     RULES,
     StatusChecks,
     judgement_of,
@@ -478,7 +478,7 @@ async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, saw_ev
     if reason := await look.status_checks.ask(scope):
         skipped.add(reason, "learning-failed", "learning-waiting")
     elif look.status_checks.more:
-        skipped.add(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed")
+        skipped.add(Fact(code=FactCode.NEWEST_ASKED, number=NEWEST_ASKED), "learning-failed")
     look.add(look.status_checks.findings)
     whose = look.wanted.user_id or scope.user_id
     if not saw_everything:

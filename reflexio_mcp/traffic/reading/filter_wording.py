@@ -5,7 +5,7 @@ from typing import Final
 
 from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.results.base import label
-from reflexio_mcp.traffic.audit.rules import ASKED
+from reflexio_mcp.traffic.audit.rules import NEWEST_ASKED
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.times import iso
 
@@ -45,5 +45,5 @@ def _finding(name: str) -> str:
     if name == "duplicate":
         return f"{name} of a request that stays"
     if name == "learning-failed":
-        return f"{name} among the {ASKED} newest"
+        return f"{name} among the {NEWEST_ASKED} newest"
     return name

@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.audit.rules.habits import (
     UnclearMetadata,
 )
 from reflexio_mcp.traffic.audit.rules.learning import (
-    ASKED,
+    NEWEST_ASKED,
     LearningFailed,
     LearningWaiting,
     OrphanedLearning,
@@ -29,10 +29,10 @@ from reflexio_mcp.traffic.audit.rules.learning import (
 )
 
 __all__ = [
-    "ASKED",
     "FINDINGS",
     "FINDINGS_FROM_SERVICE",
     "FINDINGS_NEEDING_NEWEST",
+    "NEWEST_ASKED",
     "RULES",
     "Finding",
     "StatusChecks",

@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.content import order_of
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-ASKED: Final = 60
+NEWEST_ASKED: Final = 60
 """Number of newest requests that the service is always asked about; it answers 120 questions a minute."""
 
 ASKED_OF_USER: Final = 120
@@ -113,7 +113,7 @@ class StatusChecks:
 
     findings: list[Finding] = field(default_factory=list[Finding])
     more: bool = False
-    """Whether some requests are not among the newest `ASKED`, which are asked about in any case."""
+    """Whether some requests are not among the `NEWEST_ASKED` newest, which are asked about in any case."""
 
     _streams: dict[str, Stream] = field(default_factory=dict[str, Stream])
     _noted: int = 0
@@ -139,7 +139,7 @@ class StatusChecks:
         if not scope.learns:
             return Fact(code=FactCode.NO_LEARNING_HERE)
         requests = [ordered for stream in self._streams.values() for ordered in stream.newest]
-        self.more = self._not_noted + sum(stream.noted for stream in self._streams.values()) > ASKED
+        self.more = self._not_noted + sum(stream.noted for stream in self._streams.values()) > NEWEST_ASKED
         streams = [sorted(stream.newest, reverse=True) for stream in self._streams.values()]
 
         async def ask_about(ordered: Ordered) -> None:
@@ -154,7 +154,7 @@ class StatusChecks:
 
         try:
             with anyio.move_on_after(SECONDS):
-                await for_each(heapq.nlargest(ASKED, requests), ask_about, at_once=ASKED_AT_ONCE)
+                await for_each(heapq.nlargest(NEWEST_ASKED, requests), ask_about, at_once=ASKED_AT_ONCE)
                 await for_each(streams, go_back, at_once=ASKED_AT_ONCE)
         except ReflexioError:
             if not self._answers:

@@ -60,6 +60,7 @@ def available() -> bool:
 
 @functools.cache
 def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
+    """Return what finds keys in a text: begin and end in bytes, and the id of the format, in order."""
     try:
         import kingfisher_sdk  # takes a second
     except ImportError:  # its library does not support this machine
@@ -96,15 +97,14 @@ def secrets_by_format(text: str) -> Iterator[Secret]:
     raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, so offsets stay
     with _loading:
         scan = _scanner()
-    # The scanner counts bytes, not characters.
+    # The scanner counts bytes, not characters. What it finds is in the order of the beginnings.
     last_byte = last_char = 0
     for start, end, rule_id in scan(raw):
-        if start >= last_byte:
-            last_char += len(raw[last_byte:start].decode("utf-8", "replace"))
-            last_byte = start
-            length = len(raw[start:end].decode("utf-8", "replace"))
-            kind = rule_id.removeprefix("own.").split(".")[0]  # `own.webhook-address.49`
-            yield Secret(last_char, last_char + length, kind)
+        last_char += len(raw[last_byte:start].decode("utf-8", "replace"))
+        last_byte = start
+        length = len(raw[start:end].decode("utf-8", "replace"))
+        kind = rule_id.removeprefix("own.").split(".")[0]  # `own.webhook-address.49`
+        yield Secret(last_char, last_char + length, kind)
 
 
 SCANNED_CHARS: Final = 1_000_000
