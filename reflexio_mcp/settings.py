@@ -136,14 +136,14 @@ def _matching(pattern: str) -> Callable[[str], str]:
     return parse
 
 
-def _number(number: type[int] | type[float], low: float, high: float) -> _Kind:
+def _number(type_: type[int] | type[float], low: float, high: float) -> _Kind:
     def parse(text: str) -> float:
-        value = number(text)
+        value = type_(text)
         if not low <= value <= high:  # also refuses nan
             raise ValueError
         return value
 
-    return _Kind(parse, f"a {'whole ' if number is int else ''}number from {low} to {high}")
+    return _Kind(parse, f"a {'whole ' if type_ is int else ''}number from {low} to {high}")
 
 
 def _one_of(literal: object) -> _Kind:

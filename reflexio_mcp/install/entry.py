@@ -85,29 +85,29 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
     return made
 
 
-def settings_of(client: Client, old: Mapping[str, Any]) -> dict[str, str]:
+def settings_of(client: Client, held: Mapping[str, Any]) -> dict[str, str]:
     """Return an entry's settings as variables. Its flags take precedence; a forwarded key is a reference."""
-    variables: dict[str, Any] = old.get(client.env_key) or {}
+    variables: dict[str, Any] = held.get(client.env_key) or {}
     env = {name: str(value) for name, value in variables.items()}
-    if KEY in old.get("env_vars", []):
+    if KEY in held.get("env_vars", []):
         env[KEY] = f"${KEY}"
-    words = command_of(old)
+    words = command_of(held)
     flags = parse_flags(words[_end_of_program(words) :])
     return env | {option.env: flags[option.name] for option in OPTIONS if option.name in flags}
 
 
-def command_of(entry: Mapping[str, Any]) -> list[str]:
+def command_of(held: Mapping[str, Any]) -> list[str]:
     """Return an entry's program and arguments; empty for a shared server."""
-    command: Any = entry.get("command") or []
+    command: Any = held.get("command") or []
     words: list[Any] = [command] if isinstance(command, str) else [*command]
-    return [*map(str, words), *map(str, entry.get("args") or [])]
+    return [*map(str, words), *map(str, held.get("args") or [])]
 
 
-def is_ours(client: Client, entry: Mapping[str, Any], remote: str = "") -> bool:
+def is_ours(client: Client, held: Mapping[str, Any], remote: str = "") -> bool:
     """Whether an entry starts this program or names the shared server at `remote`."""
     if remote:
-        return entry.get(client.url_key) == remote
-    return _end_of_program(command_of(entry)) > 0
+        return held.get(client.url_key) == remote
+    return _end_of_program(command_of(held)) > 0
 
 
 def is_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> bool:

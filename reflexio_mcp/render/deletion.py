@@ -340,8 +340,8 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         f"{asked}? {undo}",
         "" if number is None else f"To delete, type the number of {noun}s: {number}",
         f"{quoted(plan.target, QUESTION_NAME_CHARS)}, {_span(plan)}",
-        f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
-        f"Sessions: {_names(plan.sessions)}" if plan.sessions else "",
+        f"Users: {_parts_in_question(plan.users)}" if len(plan.users) > 1 else "",
+        f"Sessions: {_parts_in_question(plan.sessions)}" if plan.sessions else "",
         f"First words (stored text): {shown_words}" if shown_words else "",
         *map(_learning_in_question, plan.learnings),
         *(
@@ -354,7 +354,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
     )
 
 
-def _names(parts: Sequence[Part]) -> str:
+def _parts_in_question(parts: Sequence[Part]) -> str:
     more = sum(part.names for part in parts[QUESTION_NAMES:])
     return ", ".join(
         f"{quoted(part.name, QUESTION_NAME_CHARS)} ({part.count:,})" for part in parts[:QUESTION_NAMES]

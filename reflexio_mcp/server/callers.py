@@ -29,7 +29,7 @@ class Caller:
 
     Args:
         user_id: the user that the caller is confined to; empty for every user.
-        owner: owns cursors, codes and the hourly cap; empty for the operator.
+        owner: owns cursors, codes and the hourly cap; empty for an operator who did not sign in.
         name: identifies the caller in logs and owns its sessions.
         account: identifies the caller in limits, whatever user it is confined to.
         permissions: what a person who signed in may do; `None` allows everything.

@@ -36,9 +36,9 @@ CONNECTION: Final = {
 """Defaults for parameters that the URL does not set."""
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-# Settings last for one transaction, because of poolers. Temporary tables come last, so they cannot shadow tables of
-# the state. A record is on disk before anything is deleted.
-BEGIN: Final = (
+# The first statement of a transaction. Its settings last as long as that, because of poolers. Temporary tables come
+# last, so they cannot shadow tables of the state. A record is on disk before anything is deleted.
+TIME_AND_SETTINGS: Final = (
     f"{NOW}, set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', '10000', true), "
     "set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '30000', true), "
     "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
@@ -73,7 +73,6 @@ ENGINE: Final = {
     "now": "extract(epoch FROM clock_timestamp())::double precision",
 }
 NOTE_VERSION: Final = f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
-# Servers can add log lines and read them. They cannot choose a time or number, or change or remove a line.
 ALL_ROWS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SCHEMA: Final = "schema reflexio_mcp"
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
@@ -83,6 +82,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "judged": ALL_ROWS,
     "keys": ("SELECT", "INSERT", "UPDATE"),
     "days": ("SELECT", "INSERT"),
+    # No time or number of a line can be chosen, and no line changed or removed.
     "log": ("SELECT", "INSERT (line)", "INSERT (chain)"),
 }
 """What the servers' role may do with each table, and nothing else."""
@@ -306,7 +306,7 @@ class PostgresqlDatabase(Database):
 def _begin_on(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], float]:
     try:
         cursor = connection.cursor()
-        ((now, *_),) = cursor.execute(BEGIN).fetchall()
+        ((now, *_),) = cursor.execute(TIME_AND_SETTINGS).fetchall()
     except BaseException:
         connection.close()
         raise

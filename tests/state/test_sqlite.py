@@ -262,6 +262,19 @@ def test_a_wrong_value_in_a_copy_is_counted_and_stops_nothing_for_the_others(
     assert not [copy.id for copy in state.copies.read(ALICE, deletion=number)]
 
 
+@pytest.mark.parametrize("value", ["''", "x''"])
+def test_an_empty_text_as_the_end_of_an_early_record_is_seen_as_a_change(
+    sqlite_place: Place, value: str
+) -> None:
+    deleted(sqlite_place.process(), ALICE, copied("r1"))
+    sqlite_place.make_first()
+    upgraded = sqlite_place.process()
+    upgraded.check()
+    sqlite_place.sql(f"UPDATE deletions SET finished = {value}")
+    [found] = upgraded.last(ALICE)
+    assert (found.finished, found.damaged) == (None, True)
+
+
 @pytest.mark.ci
 @pytest.mark.parametrize("value", WRONG_VALUES)
 @pytest.mark.parametrize(
