@@ -143,7 +143,9 @@ def test_a_lock_that_is_not_given_up_is_not_waited_for_for_ever(
     state: State, opened: Callable[[str], State], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        postgresql, "BEGIN", postgresql.BEGIN.replace("'lock_timeout', '10000'", "'lock_timeout', '100'")
+        postgresql,
+        "TIME_AND_SETTINGS",
+        postgresql.TIME_AND_SETTINGS.replace("'lock_timeout', '10000'", "'lock_timeout', '100'"),
     )
     other = opened(postgres_url)
     with state.database.transaction() as transaction:
