@@ -49,6 +49,11 @@ PEER_SHARE: Final = 8
 """Limits of simultaneous introspections, in all and per address: invented tokens lock out nobody else. A token that was
 accepted before is asked about again without waiting for unknown ones."""
 
+MOST_WAITING: Final = 64
+MOST_WAITING_IN_ALL: Final = 1024
+"""Limits of calls that wait for an introspection that another call began: of one accepted token, or of the unknown
+tokens of one address; and in all."""
+
 MOST_DOCUMENT_BYTES: Final = 1024 * 1024
 """Limit of a document of the authorization server."""
 
@@ -71,6 +76,29 @@ class _CannotCheck(Exception):
 
 class _Invalid(Exception):
     pass
+
+
+class _Introspection:
+    """An introspection that is in flight.
+
+    `outcome` is what all calls with the token get. It stays `None` if the call that asked was cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.outcome: Json | _CannotCheck | None = None
+
+
+class _Limits:
+    """Limits of introspections.
+
+    Args:
+        each: maximum of simultaneous ones for one holder.
+    """
+
+    def __init__(self, each: int) -> None:
+        self.asking = Quota(each, MOST_ASKING)
+        self.waiting = Quota(MOST_WAITING, MOST_WAITING_IN_ALL)
 
 
 class _Claims(BaseModel):
@@ -130,8 +158,9 @@ class SignIn:
         self._why_no_keys = AWAY
         self._metadata: Json = {}
         self._keys: list[jwt.PyJWK] = []
-        self._asking = Quota(PEER_SHARE, MOST_ASKING)
-        self._asking_again = Quota(1, MOST_ASKING)
+        self._limits_of_unknown = _Limits(PEER_SHARE)
+        self._limits_of_accepted = _Limits(1)
+        self._in_flight: dict[bytes, _Introspection] = {}
         self._accepted: dict[bytes, tuple[float, Json]] = {}
         self._refused: dict[bytes, float] = {}
 
@@ -192,7 +221,7 @@ class SignIn:
         try:
             keys = await self._known_keys()
             if self._settings.oauth_client_id:
-                await self._asked("whether-this-client-may-ask", self._asking, peer.get())
+                await self._asked("whether-this-client-may-ask", self._limits_of_unknown, peer.get())
         except _CannotCheck as error:
             return str(error)
         return "" if keys or self._settings.oauth_client_id else "has no keys"
@@ -291,21 +320,49 @@ class SignIn:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         if self._clock() < self._refused.get(digest, 0.0):
             raise _Invalid
-        was_accepted = digest in self._accepted
         until, reply = self._accepted.get(digest, (0.0, {}))
         if self._clock() >= until:
-            # Somebody who was accepted does not wait behind invented tokens from the same address.
-            quota, holder = (self._asking_again, digest.hex()) if was_accepted else (self._asking, peer.get())
-            reply = await self._asked(token, quota, holder)
-            until = self._clock() + REMEMBER_SECONDS
-            self._accepted.pop(digest, None)
+            reply = await self._asked_once(token, digest)
             if reply.get("active") is not True:
-                _remember(self._refused, digest, until)
                 raise _Invalid
-            _remember(self._accepted, digest, (until, reply))
         return {"iss": self._issuer, **reply}
 
-    async def _asked(self, token: str, quota: Quota, holder: str) -> Json:
+    async def _asked_once(self, token: str, digest: bytes) -> Json:
+        """Ask about a token, or wait for the answer if another call is asking about it."""
+        # Somebody who was accepted does not wait behind invented tokens from the same address.
+        was_accepted = digest in self._accepted
+        limits = self._limits_of_accepted if was_accepted else self._limits_of_unknown
+        holder = digest.hex() if was_accepted else peer.get()
+        while other := self._in_flight.get(digest):
+            with limits.waiting.hold(holder) as taken:
+                if not taken:
+                    raise _CannotCheck("has not answered yet, and too many calls wait for it")
+                await other.ended.wait()
+            if isinstance(other.outcome, _CannotCheck):
+                raise _CannotCheck(str(other.outcome))
+            if other.outcome is not None:
+                return other.outcome
+        asked = self._in_flight[digest] = _Introspection()
+        try:
+            asked.outcome = reply = await self._asked(token, limits, holder)
+            self._remember_reply(digest, reply)
+            return reply
+        except _CannotCheck as error:
+            asked.outcome = error
+            raise
+        finally:
+            del self._in_flight[digest]
+            asked.ended.set()
+
+    def _remember_reply(self, digest: bytes, reply: Json) -> None:
+        until = self._clock() + REMEMBER_SECONDS
+        self._accepted.pop(digest, None)
+        if reply.get("active") is True:
+            _remember(self._accepted, digest, (until, reply))
+        else:
+            _remember(self._refused, digest, until)
+
+    async def _asked(self, token: str, limits: _Limits, holder: str) -> Json:
         await self._known_keys()  # finds the metadata, too
         endpoint = _address_in(self._metadata, "introspection_endpoint")
         # RFC 6749, 2.3.1 encodes both as in a form.
@@ -313,7 +370,7 @@ class SignIn:
             quote_plus(self._settings.oauth_client_id),
             quote_plus(self._settings.oauth_client_secret),
         )
-        with quota.hold(holder) as taken:
+        with limits.asking.hold(holder) as taken:
             if not taken:
                 raise _CannotCheck("is being asked about too many tokens")
             return await self._reply("POST", endpoint, data={"token": token}, auth=credentials)

@@ -19,6 +19,7 @@ from reflexio_mcp.http.access import peer
 from reflexio_mcp.http.oauth import (
     ASK_AGAIN_SECONDS,
     FRESH_SECONDS,
+    MOST_WAITING,
     PEER_SHARE,
     REMEMBER_SECONDS,
     STALE_SECONDS,
@@ -398,6 +399,88 @@ async def test_somebody_who_was_accepted_does_not_wait_behind_made_up_tokens_fro
             tasks.start_soon(knock, "good")
             issuer.hold.set()
         assert sorted(told) == [200, *[401] * PEER_SHARE]
+
+
+async def statuses_at_once(sign_in: SignIn, issuer: Issuer, token: str, calls: int) -> list[int]:
+    """Begin all calls before the issuer answers one."""
+    asked = issuer.asked["/ask"]
+    issuer.hold.clear()
+    told: list[int] = []
+
+    async def call() -> None:
+        told.append(await status_of(sign_in, token))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(calls):
+            tasks.start_soon(call)
+        await until(lambda: issuer.asked["/ask"] > asked)
+        issuer.hold.set()
+    return told
+
+
+async def test_parallel_calls_with_one_token_share_one_question(issuer: Issuer) -> None:
+    clock = Clock()
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with asking(issuer, clock) as sign_in:
+        assert await status_of(sign_in, "opaque") == 200
+        clock.now += REMEMBER_SECONDS
+        assert await statuses_at_once(sign_in, issuer, "opaque", 20) == [200] * 20
+        assert issuer.asked["/ask"] == 2
+        del issuer.tokens["opaque"]
+        clock.now += REMEMBER_SECONDS
+        assert await statuses_at_once(sign_in, issuer, "opaque", 20) == [401] * 20
+        assert issuer.asked["/ask"] == 3
+
+
+async def test_the_first_calls_with_a_token_may_be_parallel(issuer: Issuer) -> None:
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with asking(issuer, Clock()) as sign_in:
+        assert await status_of(sign_in, "another") == 401  # metadata and keys are known from now on
+        assert await statuses_at_once(sign_in, issuer, "opaque", 20) == [200] * 20
+        assert issuer.asked["/ask"] == 2
+
+
+async def test_parallel_calls_are_not_let_in_if_the_one_question_fails(issuer: Issuer) -> None:
+    clock = Clock()
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with asking(issuer, clock) as sign_in:
+        assert await status_of(sign_in, "opaque") == 200
+        clock.now += REMEMBER_SECONDS
+        issuer.status = 500
+        assert await statuses_at_once(sign_in, issuer, "opaque", 20) == [503] * 20
+        assert issuer.asked["/ask"] == 2
+
+
+async def test_calls_go_on_if_the_call_that_asked_about_their_token_is_given_up(issuer: Issuer) -> None:
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with asking(issuer, Clock()) as sign_in:
+        await status_of(sign_in, "another")  # metadata and keys are known from now on
+        issuer.hold.clear()
+        told: list[int] = []
+
+        async def call(giving_up: anyio.CancelScope) -> None:
+            with giving_up:
+                told.append(await status_of(sign_in, "opaque"))
+
+        first = anyio.CancelScope()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call, first)
+            await until(lambda: issuer.asked["/ask"] == 2)
+            for _ in range(5):
+                tasks.start_soon(call, anyio.CancelScope())
+            await anyio.wait_all_tasks_blocked()
+            first.cancel()
+            await until(lambda: issuer.asked["/ask"] == 3)
+            issuer.hold.set()
+        assert told == [200] * 5
+        assert issuer.asked["/ask"] == 3
+
+
+async def test_a_token_that_nobody_knows_holds_few_calls(issuer: Issuer) -> None:
+    async with asking(issuer, Clock()) as sign_in:
+        await status_of(sign_in, "another")  # metadata and keys are known from now on
+        told = await statuses_at_once(sign_in, issuer, "made-up", 100)
+        assert told == [503] * (100 - 1 - MOST_WAITING) + [401] * (1 + MOST_WAITING)
 
 
 async def test_an_open_stream_ends_soon_after_its_token_is_revoked(

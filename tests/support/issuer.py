@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -127,7 +127,8 @@ def issuing(tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
                 self.send_header(name, value)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # nobody waits any more
+                self.wfile.write(body)
 
         do_POST = do_GET  # noqa: N815 - the standard library's name
 
