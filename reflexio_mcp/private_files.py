@@ -51,12 +51,12 @@ def new_file(path: Path) -> Generator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _name(draft, path)
+        _put_in_place(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _name(draft: Path, path: Path) -> None:
+def _put_in_place(draft: Path, path: Path) -> None:
     """Give a whole file its name. Raises `FileExistsError` if another process was first."""
     try:
         os.link(draft, path)

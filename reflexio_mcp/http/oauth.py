@@ -176,7 +176,7 @@ class SignIn:
         return create_protected_resource_routes(
             cast("Any", self._settings.oauth_audience),
             cast("Any", [self._issuer]),
-            scopes_supported=_in_order(set(self._tools.values())),
+            scopes_supported=_scopes_for(set(self._tools.values())),
             resource_name="Reflexio memory",
         )
 
@@ -237,7 +237,7 @@ class SignIn:
 
     def _needs(self, caller: Caller, missing: Permission) -> Refusal:
         # The client requests a new token with only these scopes.
-        scopes = _in_order({*(caller.permissions or ()), missing})
+        scopes = _scopes_for({*(caller.permissions or ()), missing})
         if not caller.user_id:
             scopes.append(OPERATOR)
         return Refusal(
@@ -506,5 +506,5 @@ def _fitting(keys: list[jwt.PyJWK], header: Json) -> jwt.PyJWK | None:
     return fit[0] if len(fit) == 1 else None
 
 
-def _in_order(permissions: Set[Permission]) -> list[str]:
+def _scopes_for(permissions: Set[Permission]) -> list[str]:
     return [f"{PREFIX}{permission}" for permission in Permission if permission in permissions]

@@ -2,8 +2,8 @@
 
 A row has two sealed parts: the intention of a job, and its end. Both open only with the columns that say which job it
 is and whose. The intention contains the chain value of the job's first log line, and the end repeats the columns that
-say how the job ended. So whoever changes without the key whose a row is or how it ended, or puts a row of another state
-in its place, is noticed, and what such a row says is not believed.
+say how the job ended. So it is noticed if somebody without the key changes whose a row is or how its job ended, or puts
+a row of another state in its place. What such a row says is not believed.
 
 Rows in the earlier form seal neither the owner nor the end. They are believed until they are pruned.
 """
