@@ -1,13 +1,18 @@
 """Who is asked before something is deleted, in every mode, with every kind of client and answer."""
 
+import gc
 from typing import Any
 
 import anyio
 import pytest
+from mcp import Client
 from mcp.types import ElicitResult
 
 from reflexio_mcp.consent import forms
-from tests.deletion.support import Person, World, agreeing, text_of
+from reflexio_mcp.rest.models import StoredInteraction
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import Settings
+from tests.deletion.support import Caller, Person, World, agreeing, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -344,3 +349,27 @@ async def test_a_form_tells_nobody_a_digest_that_guessed_contents_can_be_tried_a
         forms += person.seen
     first, second = (one.rpartition(" ")[2] for one in forms)
     assert first != second
+
+
+async def test_a_form_that_waits_holds_no_contents_of_what_it_asks_about(era: str) -> None:
+    """The form of the older protocol waits inside the call, for minutes."""
+    text = "words that only these requests say"
+    held: list[StoredInteraction] = []
+
+    def look(_: str) -> str:
+        gc.collect()
+        interactions = (found for found in gc.get_objects() if isinstance(found, StoredInteraction))
+        held.extend(interaction for interaction in interactions if interaction.content == text)
+        return "decline"
+
+    person = Person(look)
+    names = [f"r{number}" for number in range(6)]
+    server = ReflexioServer(Settings(store=":memory:", confirm="ask"))
+    async with Client(server, mode=era, elicitation_callback=person) as client:
+        caller = Caller(client)
+        for name in names:
+            said = {"user_id": "ada", "session_id": "s", "interactions": [{"content": text}]}
+            await caller.call("publish_interaction", request_id=name, **said)
+        await caller.call("delete_requests", request_ids=names)
+    assert len(person.seen) == 1
+    assert held == []

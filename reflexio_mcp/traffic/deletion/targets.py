@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nlargest
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import anyio.to_thread
 
@@ -86,6 +86,14 @@ def redacted(text: str) -> str:
     return redact(text)
 
 
+class _Beginning(NamedTuple):
+    """The beginning of a request, without the rest, which a form that waits for its answer would hold in memory."""
+
+    order: tuple[int, int, str]
+    request_id: str
+    text: str
+
+
 @dataclass
 class Selected:
     """The selected items, and what a plan says about them.
@@ -125,7 +133,7 @@ class Selected:
     interactions: "Interactions | None" = None
     others_say: Mapping[str, int] = field(default_factory=dict[str, int])
     passages_of: str = ""
-    _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
+    _newest: list[_Beginning] = field(default_factory=list[_Beginning])
 
     async def add(self, scope: Scope, requests: Sequence[RequestWithInteractions]) -> None:
         if sum(map(content_chars, requests)) > LIGHT_CHARS:
@@ -135,8 +143,12 @@ class Selected:
 
     def _add(self, requests: Sequence[RequestWithInteractions]) -> None:
         self.items += map(item_of, requests)
-        self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=order_of)
-        self.openings = {item.request.request_id: self._opening(item) for item in self._newest}
+        beginnings = [
+            _Beginning(order_of(item), item.request.request_id, self._opening(item))
+            for item in nlargest(EXAMPLES, requests, key=order_of)
+        ]
+        self._newest = nlargest(EXAMPLES, [*self._newest, *beginnings])
+        self.openings = {beginning.request_id: beginning.text for beginning in self._newest}
 
     def _opening(self, item: RequestWithInteractions) -> str:
         if self.passages_of:
