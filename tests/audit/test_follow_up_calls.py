@@ -111,6 +111,41 @@ async def test_every_call_that_an_audit_prints_works_as_it_stands(
         assert followed == TOOLS - {"finish_session"} | {"delete_learnings"}
 
 
+@pytest.mark.anyio
+async def test_calls_of_an_audit_of_one_user_leave_the_fixed_user_out(tmp_path: Path) -> None:
+    world = World(":memory:", tmp_path)
+    await fill(world)
+    async with world.connect(CONFIRM="preview", REFLEXIO_USER_ID="ada") as caller:
+        calls = CALLS.findall(text_of(await caller.result("audit_traffic")))
+        for tool, arguments in calls:
+            await caller.call(tool, **json.loads(arguments))
+    await world.close()
+    assert {"list_requests", "delete_requests"} <= {tool for tool, _ in calls}
+
+
+@pytest.mark.anyio
+async def test_an_audit_names_no_tool_that_is_not_offered(tmp_path: Path) -> None:
+    world = World(":memory:", tmp_path)
+    await fill(world)
+    async with world.connect(READ_ONLY="1") as caller:
+        calls = CALLS.findall(text_of(await caller.result("audit_traffic")))
+    await world.close()
+    assert {"list_requests"} <= {tool for tool, _ in calls} <= TOOLS - {"delete_requests", "finish_session"}
+
+
+@pytest.mark.anyio
+async def test_an_audit_of_a_user_whom_no_call_can_name_names_requests_instead(tmp_path: Path) -> None:
+    world = World(":memory:", tmp_path)
+    user = "ada\u200b"
+    await world.put("test", user=user, session="of-tests", source="ci.e2e", text="the train of the test")
+    async with world.connect() as caller:
+        audit = await caller.call("audit_traffic", user_id=user)
+    await world.close()
+    [row] = [row for row in audit["findings"] if row["finding"] == "test-traffic"]
+    assert row["show"]["arguments"]["request_id"] == "test"
+    assert row["act"]["arguments"] == {"request_ids": ["test"]}
+
+
 def test_every_command_that_an_audit_prints_works_as_it_stands(
     tmp_path: Path,
     narrowed: dict[str, str],

@@ -86,6 +86,25 @@ async def test_erasing_what_was_learned_of_one_person_leaves_the_copies_of_other
     assert set(world.backend.profiles) == {"p-bob"}
 
 
+async def test_ids_with_a_user_erase_no_copy_of_another_user(world: World) -> None:
+    await world.put("r1", user="bob")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        answer = await caller.call("delete_requests", request_ids=["r1"], user_id="ada", erase=True)
+        await caller.restored(number)
+    assert "only_in_copies" not in str(answer)
+    assert await world.ids() == {"r1"}
+
+
+async def test_erasing_a_person_counts_the_learnings_that_only_copies_have(world: World) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_learnings", user_id="ada")
+        erased = await caller.receipt("delete_requests", user_id="ada", erase=True, include_learnings=True)
+    assert erased["deleted"] == {"requests": 1, "interactions": 1, "only_in_copies": 1}
+
+
 async def test_another_key_of_the_same_organisation_reaches_the_same_copies(world: World) -> None:
     await world.put("r1", user="alice")
     async with world.connect(REFLEXIO_API_KEY="first-key", CONFIRM="off") as one:

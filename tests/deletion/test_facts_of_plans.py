@@ -114,3 +114,12 @@ async def test_interactions_that_stay_are_counted_in_a_plan_that_takes_any(world
     assert chosen == {"interactions_stay": 0, "no_learning_known": 0, "outcomes_stay": 0}
     none = await facts(world, "delete_request", request_id="r1", interaction_ids=[99])
     assert "interactions_stay" not in none
+
+
+async def test_a_plan_for_learnings_of_a_session_says_that_a_part_cannot_be_read(world: World) -> None:
+    await world.put("r1", text=SISTER)
+    await world.put("hidden", session="s")
+    await world.learn("p", "r1", content="Has a sister in Porto", quote=SISTER)
+    assert "part_unread" not in await facts(world, "delete_learnings", session_id="s")
+    world.backend.unreturned.add("hidden")
+    assert "part_unread" in await facts(world, "delete_learnings", session_id="s")

@@ -168,6 +168,26 @@ async def test_a_learning_that_a_merge_brings_back_is_deleted_too_and_can_be_res
     assert done["restored"]["learnings"] == 3
 
 
+async def test_words_name_learnings_enough_where_the_user_is_fixed(world: World) -> None:
+    await two(world)
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
+        answer = await caller.call("delete_learnings", contains="nothing-says-this")
+    assert answer["status"] == "not_found"
+
+
+async def test_who_names_learnings_types_no_number_although_everything_is_given_too(world: World) -> None:
+    await two(world)
+    person = agreeing()
+    async with world.connect(person=person) as caller:
+        ids = [
+            row["learning_id"] for row in (await caller.call("list_learnings", user_id="ada"))["learnings"]
+        ]
+        asked: dict[str, Any] = {"user_id": "ada", "learning_ids": ids[:1], "everything": True}
+        receipt = await caller.receipt("delete_learnings", **asked, reason="a mistake")
+    assert set(person.schemas[0]["properties"]) == {"delete"}
+    assert (receipt["deleted"], "a mistake" in receipt["reason"]) == ({"learnings": 1}, True)
+
+
 async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
     await two(world)
     await world.put("r3")
@@ -176,6 +196,7 @@ async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
         receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
     assert receipt["status"] == "incomplete"
     assert "Reflexio may still be learning from 1 user" in receipt["text"]
+    assert fact_of(receipt, "learnings_may_be_missed")
 
 
 async def test_what_of_the_learnings_is_still_there_is_named(world: World) -> None:

@@ -389,3 +389,11 @@ async def test_a_learning_whose_words_are_stored_again_is_not_orphaned(world: Wo
     await world.rest.delete_requests_by_ids(["a"])
     await world.put("again", text="My sister is called Vreni")
     assert await orphans(world) == []
+
+
+@pytest.mark.parametrize("word", ["peanuts", "Tuesday", "ordering"], ids=["content", "quote", "trigger"])
+async def test_words_find_a_learning_by_each_of_its_texts(world: World, word: str) -> None:
+    await world.put("a", text="It was on a Tuesday")
+    await world.learn(7, "a", content="No peanuts", quote="It was on a Tuesday", trigger="when ordering")
+    async with world.connect() as caller:
+        assert ids(await caller.call("list_learnings", user_id="ada", contains=word)) == ["user_playbook:7"]
