@@ -645,7 +645,7 @@ def _command(call: Call, settings: Settings) -> str:
         flag = f"--{name.replace('_', '-')}"
         if name in ("request_id", "request_ids"):
             ids += [value] if isinstance(value, str) else value
-        elif value is True or name in SWITCHES:
+        elif value is True or name in SWITCHES:  # a call names a choice only if it is that of the option
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]

@@ -55,6 +55,7 @@ class EmbeddedStore:
             return 404, {"detail": "Not Found"}
         try:
             body = route.body.model_validate(parsed_json(call.content) if call.content else dict(call.params))
+            # Only this route can shorten its reply. A client does not send the limit in the body.
             if isinstance(body, GetRequests):
                 body.most_reply_bytes = call.most_reply_bytes
         except ValidationError as error:
@@ -72,7 +73,7 @@ class EmbeddedStore:
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:
-            # `changed` is the store's own field; servers do not always roll back.
+            # Only this store can promise it with `changed`: a server does not always roll back.
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
         except Exception as error:  # noqa: BLE001 - a server answers the same

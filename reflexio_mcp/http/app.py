@@ -136,7 +136,6 @@ class HttpApp:
         self._manager = StreamableHTTPSessionManager(
             lowlevel(self.server),
             stateless=not settings.keeps_sessions,
-            max_request_body_size=PUBLISH_BYTES,
             session_idle_timeout=settings.session_idle,
             max_sessions=settings.max_sessions,
         )
@@ -170,7 +169,8 @@ class HttpApp:
                 Route(READY_PATH, self._readiness),
                 Route(
                     MCP_PATH,
-                    # The SDK's own limit would copy each body twice in the event loop. `_bodies` has limited it.
+                    # `.app` is what the SDK's limit of bodies wraps: that would copy each body twice in the event loop.
+                    # `_bodies` has limited it.
                     self._protected(self._manager.asgi_app.app),
                     methods=METHODS if settings.keeps_sessions else ["POST"],  # a stream would remain empty
                 ),
@@ -207,7 +207,7 @@ class HttpApp:
 
         try:
             wrong: ASGIApp | None = None
-            if scope["type"] == "http" and (fault := fault_of(scope["headers"], scope["query_string"])):
+            if fault := fault_of(scope["headers"], scope["query_string"]):
                 status, reason = fault
                 wrong = PlainTextResponse(reason, status, {"connection": "close"})
             wrong = wrong or await self._security.validate_request(Request(scope))
@@ -260,6 +260,7 @@ class HttpApp:
         method = scope["method"]
         headers = dict(reversed(scope["headers"]))  # the SDK reads the first of two equal headers
         in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
+        # A stopping server still answers the calls of its sessions. Another replica can answer others. It begins no stream.
         if not in_session or method == "GET":
             self._refuse_if_stopping()
         if method == "HEAD":
@@ -279,7 +280,7 @@ class HttpApp:
                     reading as body,
                     self._turns.take(caller.account, peer.get(), notice=body.is_notice) as turn,
                 ):
-                    if not in_session:  # another replica can answer it, and it may have waited long
+                    if not in_session:  # again: the call may have waited long
                         self._refuse_if_stopping()
                     await self._check_and_pass_on(transport, caller, body, turn, scope, send)
             except Refusal:
@@ -296,15 +297,17 @@ class HttpApp:
         self, transport: ASGIApp, caller: Caller, body: Body, turn: Turn, scope: Scope, send: Send
     ) -> None:
         """Check the body and pass it on, in the caller's turn."""
+        # A refused call with a light body is passed on, to be refused in its own protocol. A heavy one is not parsed.
         if turn.refused and body.size > LIGHT_BYTES:
             raise Refusal(503, BUSY.format(most=self.settings.max_in_flight), AGAIN)
         await body.check()
         if self.sign_in and caller.permissions is not None:
             self.sign_in.check_tool(body.tool, caller)
-        if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
+        if scope["path"] == MESSAGES_PATH:
+            # The POST is answered before its call begins, so the call counts the body anew.
             arrival.set(SseCall(self._turns, self._bodies, caller.account, peer.get(), body.size))
         else:
-            turn.until_over.push(body.kept.pop_all())
+            body.keep_until(turn.until_over)
 
         async def paced(message: Message) -> None:
             if message.get("status", 0) >= 400:
@@ -420,7 +423,6 @@ def _caller(scope: Scope) -> Caller:
 
 
 def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
-    # Any other path or method may contain anything.
     path, method = scope["path"], scope["method"]
     reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
     count_refusal(reason)
@@ -429,6 +431,7 @@ def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
         logging.WARNING,
         reason=reason,
         status=status,
+        # A path or method that is not known may contain anything.
         method=method if method in METHODS else "",
         path=path if path in (MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health") else "",
         peer=peer.get(),

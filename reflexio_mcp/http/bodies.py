@@ -54,13 +54,21 @@ _PUBLISH_TOOL: Final = "publish_interaction"
 
 
 class Body:
-    """A complete body. `kept` is what the account holds for it until its call is over."""
+    """A complete body.
+
+    Args:
+        kept: what the account holds for it.
+    """
 
     def __init__(self, content: bytes, receive: Receive, kept: ExitStack) -> None:
         self._content = content
         self._receive = receive
         self._replayed = False
-        self.kept = kept
+        self._kept = kept
+
+    def keep_until(self, over: ExitStack) -> None:
+        """Count the body for its account until the stack is closed, and not only during the block of `Bodies.read`."""
+        over.push(self._kept.pop_all())
 
     async def replay(self) -> Message:
         """Return the body, then the connection's messages."""
@@ -190,7 +198,7 @@ class Bodies:
     async def read(
         self, receive: Receive, account: str, *, opens_session: bool, declared: int | None
     ) -> AsyncGenerator[Body]:
-        """Read a body and count it during the block, or longer if `kept` is taken over.
+        """Read a body and count it during the block, or longer (`Body.keep_until`).
 
         Args:
             declared: its size, if the client says it.

@@ -43,7 +43,7 @@ MOST_USERS: Final = 20
 """Maximum number of users that the start-up lines name."""
 
 MOST_LINES: Final = 2000
-"""Maximum number of lines in one read from a connection."""
+"""Maximum number of lines in one read from a connection. Each chunk of a body has two; JSON itself has few."""
 
 
 class _Protocol(H11Protocol):

@@ -1,9 +1,9 @@
 """Words that are searched in texts and ids.
 
 `flight hotel OR "night train"` means both of the first two words, or the phrase. Order and case do not matter. A word
-of six letters or more may be inside a longer word; a longer word only begins with a shorter one, because short words
-are inside others by chance. In an id, a word counts if a part of the id begins with it and the id's user has another
-name.
+of six letters or more is found anywhere, a shorter one only at the beginning of a word, because short words are inside
+others by chance. In an id, a word counts if a part of the id begins with it, and no part of the name of the id's user
+does.
 """
 
 import functools
@@ -27,7 +27,7 @@ UUID_CHARS: Final = 8
 """Shorter words are not searched in UUIDs, where they occur by chance."""
 
 SHORT_CHARS: Final = 5
-"""A longer word in a text begins with a word of so many letters."""
+"""A searched word of at most so many letters is found only at the beginning of a word."""
 
 _PARTS_WITHOUT_BLANKS: Final = re.compile(
     "[\u0590-\u08ff\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff\uf900-\ufaff"
@@ -48,7 +48,7 @@ class Words:
     """Alternatives of words and phrases.
 
     Args:
-        alternatives: of each, its words and phrases as they were written, by what they are folded to.
+        alternatives: a dictionary each, from folded words and phrases to the same as they were written.
     """
 
     alternatives: tuple[dict[str, str], ...]
@@ -125,7 +125,7 @@ class Words:
 
     def index_in(self, text: str) -> int | None:
         """Return the index of the first of these words in a text; `None` if the text spells them in another way."""
-        lowered = text.lower()
+        lowered = text.lower()  # not folded, which would move the index
         found = [_place_in_text(lowered, term) for term in self._terms()]
         return min((index for index in found if index >= 0), default=None)
 

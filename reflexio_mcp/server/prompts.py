@@ -84,7 +84,8 @@ def _call_text(tool: str, words: list[str], given: Mapping[str, str]) -> str:
         if value := fixed or given.get(name):
             arguments[name] = value
     if tool == "delete_requests" and not arguments:
-        arguments["everything"] = True  # tools have no user_id if the operator fixed the user
+        # Only an erasure of the user whom the operator fixed has none: then the tool has no `user_id`.
+        arguments["everything"] = True
     return f"call {tool} {json.dumps(arguments, ensure_ascii=False)}"
 
 

@@ -57,6 +57,7 @@ class Skill:
             first: a sentence for readers who get the file without the server.
         """
         prompt = self.prompt
+        # A skill is about the person who talks, so it asks for no user.
         asked = {name: f"<{prompt.arguments[name]}>" for name in prompt.accepted(scoped=True)}
         text = first + self.before + prompt.write(asked, tools, confirm=confirm, learns=learns)
         if asked:

@@ -125,7 +125,7 @@ def needing_state(
 def state_facts(
     error: StateUnusable, *happened: FactCode, advice: FactCode = FactCode.MEND_STATE
 ) -> list[Fact]:
-    """Return what happened because of an unusable state; the last such fact has the reason, and the advice how."""
+    """Return what happened because of an unusable state, the last of it with the reason, and what the state advises."""
     *first, last = happened or [FactCode.STATE_UNUSABLE]
     return [
         *(Fact(code=code) for code in first),
