@@ -260,7 +260,7 @@ class HttpApp:
         method = scope["method"]
         headers = dict(reversed(scope["headers"]))  # the SDK reads the first of two equal headers
         in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
-        # A stopping server still answers the calls of its sessions. Another replica can answer others. It begins no stream.
+        # A stopping server answers the calls of its sessions; another replica can answer others. It begins no stream.
         if not in_session or method == "GET":
             self._refuse_if_stopping()
         if method == "HEAD":

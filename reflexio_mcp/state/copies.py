@@ -4,12 +4,13 @@ Rows are found by keyed tags of account, user and names. A caller that changes r
 only with all its columns as they were sealed, so nobody hides a copy from an erasure or a hold by changing one: who
 looks for names is told how many rows do not open, whatever they claim to be.
 
-A copy is over when the server's clock says so and the state has also seen the days, or when an erasure names only a
-part of it. Its row stays as long as a restore of it is not over: the restore may have read it, and later erasures have
-to find by it what may come back. Nobody else is given it.
+A copy is over when the server's clock says so and the state has also seen the days. An erasure removes the copies that
+it names, and only ends one of which a restore may store a part that it does not name. The row of a copy that is over
+stays as long as a restore of its deletion is not over: the restore may have read the copy, and later erasures have to
+find by the row what may come back. Nobody else is given the copy.
 
-An erasure cannot find a row whose columns were changed. Its record has the names, so the copy is not given to anybody
-should the row be put back as it was.
+An erasure cannot find a row whose columns were changed. The record of the erasure has the names, so the copy is not
+given to anybody should the row be put back as it was.
 """
 
 import json
@@ -35,6 +36,7 @@ OF_USER: Final = "of"
 """The kind of a tag in `erased_names` that says whose copies an erasure removes. Without one, those of everybody."""
 
 VISIBLE: Final = "(until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?)"
+"""Which rows an owner sees. `Copies._seen_by` returns the parameters."""
 
 COLUMNS: Final = ", ".join(
     ("id", "deletion", "at", "until", "seen_until", "account", "user_id", "kind", "names")
@@ -124,9 +126,10 @@ class _PastErasure(NamedTuple):
     Args:
         deletion: its number.
         ended: number of its last log line.
-        by: the tag of the user whose copies were the only ones that it reached; that of no user for an operator's.
-        names: tags; with the tag of a user and a slash before it, only of that user's copies. If tags of
-            `OF_USER` are among them, it removed copies of these users only.
+        by: the tag of its owner's user, whose copies were the only ones that it reached. An operator reaches every
+            copy, and has the tag of the empty name.
+        names: what it named: `r:TAG` in copies of any user, `USERTAG/i:TAG` only in copies of that user. If
+            `of:USERTAG` is among them, it removed only copies of the users that it names in this way.
     """
 
     deletion: int
@@ -140,8 +143,9 @@ class _Wanted:
     """The tags of names that are looked for.
 
     Args:
-        of_users: tags that count only in a row with this tag of its user. A version before 13 named an interaction by
-            its number alone, which another user's interaction can have in another store.
+        of_users: the tag of a user and that of a name, which counts only in rows of this user. They are names that the
+            found rows lead to, and interactions as versions before 13 named them: by the number alone, which another
+            user's interaction can have in another store.
     """
 
     tags: set[str]
@@ -210,6 +214,7 @@ class Copies:
         rows = [row for row in rows if deletion in (None, row.deletion)]
         yield from self._opened(self._database.read, owner, rows, erasing=erasing)
         wanted_ids = {row.id for row in rows}
+        # A changed row may have been any, so each counts, whatever its columns say by now.
         for row in self._changed(self._database.read, [*visible, *others]):
             if row.id not in wanted_ids and deletion in (None, row.deletion):
                 yield row, None
@@ -275,8 +280,9 @@ class Copies:
 
         Args:
             read: executes a statement.
-            erasing: also copies that an erasure has named, which may have come since the rows were found.
+            erasing: also copies that an erasure has ended. It may have done so since the rows were found.
         """
+        # An erasure ends a copy with `until = 0`.
         select = "SELECT id, sealed FROM main.copies WHERE id IN ? AND (until > 0 OR ?) ORDER BY id"
         for start in range(0, len(rows), READ_AT_ONCE):
             batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
@@ -290,8 +296,11 @@ class Copies:
     def _erased_of(
         self, read: Callable[..., list[Any]], owner: Owner, found: Sequence[tuple[Row, Copied | None]]
     ) -> set[int]:
-        """Return the numbers of the rows that an erasure has named since they were written, and could not find."""
-        written = {
+        """Return the numbers of the rows that an erasure since their deletion has named, and could not find.
+
+        It could not find a row that was changed at that time, and that was put back as it was later.
+        """
+        first_lines = {
             number: begun
             for number, begun in read(
                 "SELECT id, begun FROM main.deletions WHERE id IN ?",
@@ -300,14 +309,14 @@ class Copies:
             )
             if isinstance(begun, int)
         }
-        first = min((written.get(row.deletion, 0) for row, _ in found), default=0)
-        erasures = self._erasures(read, owner, first)
+        earliest = min((first_lines.get(row.deletion, 0) for row, _ in found), default=0)
+        erasures = self._erasures(read, owner, earliest)
         return {
             row.id
             for row, copied in found
             if copied
             and any(
-                erased.ended > written.get(row.deletion, 0) and self._is_named(erased, copied)
+                erased.ended > first_lines.get(row.deletion, 0) and self._is_named(erased, copied)
                 for erased in erasures
             )
         }
@@ -321,7 +330,7 @@ class Copies:
         except RowChanged:
             return None
         copied = Copied(row.kind, item, user, [Name(name) for name in names], content, deletion=row.deletion)
-        # Earlier versions sealed no columns with the names, only the names themselves.
+        # Earlier versions did not seal the column `names`, so the names in the sealed content decide.
         return copied if row.names in self._tagged(copied) else None
 
     def _open(self, row: Row, sealed: bytes) -> str:
@@ -466,7 +475,11 @@ class Copies:
         self.expire(transaction)
 
     def expire(self, transaction: Transaction) -> None:
-        """Remove the copies that are over, unless a restore of them is not, or only a change of the row says so."""
+        """Remove the copies that are over.
+
+        Those stay whose deletion has a restore that is not over, and those whose rows were changed: only the change may
+        say that they are over. Rows of a key that this server lacks cannot be checked, and are removed.
+        """
         over = transaction.execute(
             f"SELECT sealing_key, {COLUMNS} FROM main.copies "  # noqa: S608
             "WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ? ORDER BY id",
@@ -475,8 +488,8 @@ class Copies:
             jobs_not_over(transaction).deletions,
         )
         rows = [Row(*values) for _, *values in over]
-        ours = [row for row, (key, *_) in zip(rows, over, strict=True) if key in self._keys.checks]
-        changed = {row.id for row in self._changed(transaction.execute, ours)}
+        with_our_key = [row for row, (key, *_) in zip(rows, over, strict=True) if key in self._keys.checks]
+        changed = {row.id for row in self._changed(transaction.execute, with_our_key)}
         removed = [row for row in rows if row.id not in changed]
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in removed])
         # An erasure sets the end of a copy to 0.
@@ -545,7 +558,7 @@ class Copies:
     ) -> tuple[float, int, list[int], list[str], bool, list[str]]:
         """Return the parameters of `VISIBLE`."""
         keys = self._keys
-        reached = jobs_not_over(transaction).deletions if erasing else [0]
+        reached = jobs_not_over(transaction).deletions if erasing else [0]  # 0 is no deletion
         user = keys.tags("user", owner.user)
         return transaction.now, days_seen(transaction), reached, keys.accounts(owner), not owner.user, user
 
@@ -555,7 +568,9 @@ class Copies:
         A request leads to the learnings from its interactions, and a learning to its earlier texts.
         """
         wanted = self._wanted(names)
-        for row in reversed(rows):  # the newest first: a learning has the names of the texts in older copies
+        # The newest first, because a learning leads to older copies of it. One that only a request leads to need not
+        # lead further: its older copies list the same interactions.
+        for row in reversed(rows):
             if wanted.meets(row.user, row.found_by):
                 of_learning = (Name.prefix("learning"), Name.prefix("text"))
                 followed = OF_INTERACTION if row.kind in REQUESTS else of_learning

@@ -46,7 +46,7 @@ class Judgements:
         keys = self._keys
         account, caller = keys.tag("account", owner.account), keys.tag("caller", owner.account, owner.caller)
         with self._database.transaction() as transaction:
-            keys.note_first(transaction)
+            keys.note_first_key(transaction)
             tags = [tag for request in requests for tag in keys.tags("judged", finding, *request)]
             transaction.execute(
                 "DELETE FROM main.judged WHERE account IN ? AND place IN ?", keys.accounts(owner), tags

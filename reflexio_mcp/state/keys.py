@@ -144,7 +144,7 @@ class Keys:
         """Whether servers have sealed with no other keys than these."""
         return not transaction.execute("SELECT 1 FROM main.keys WHERE key NOT IN ? LIMIT 1", self.checks)
 
-    def note_first(self, transaction: Transaction) -> None:
+    def note_first_key(self, transaction: Transaction) -> None:
         """Note the key of the first server that seals anything."""
         if not _noted(transaction):
             self._note(transaction)

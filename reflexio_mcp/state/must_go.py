@@ -59,12 +59,12 @@ class Noting(NamedTuple):
     """What an erasure has noted.
 
     Args:
-        number: how many notes.
-        with_others: the rows of copies with something that it did not name, which a restore may store.
+        notes: how many notes.
+        partly_named: the rows of copies with something that it did not name, which a restore may store.
     """
 
-    number: int
-    with_others: list[Row]
+    notes: int
+    partly_named: list[Row]
 
 
 class _NoteRow(NamedTuple):
@@ -121,20 +121,20 @@ class MustGoNotes:
         ):
             restores[deletion].append(restore)
         reached = [row for row in rows if row.deletion in restores]
-        number, with_others = 0, list[Row]()
+        notes, partly_named = 0, list[Row]()
         for row, copied in self._copies.opened(transaction, owner, reached):
             named = means(copied)
             if not named or named.parts:
-                with_others.append(row)
+                partly_named.append(row)
             if not named:
                 continue
             # The names of a row are tags, with their kind before them.
             texts = [tag for tag in row.names.split() if tag.startswith(Name.prefix("text"))]
             note = self._note(copied, named, texts)
             for restore in restores[row.deletion]:
-                number += 1
+                notes += 1
                 self._write(transaction, erasure, restore, (row.account, row.user), note)
-        return Noting(number, with_others)
+        return Noting(notes, partly_named)
 
     def add_claimed(
         self,

@@ -8,7 +8,7 @@ always taken in this order: cap, copies, log.
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import partial
@@ -195,6 +195,7 @@ class State:
         Raises:
             CapReached, CodeUsed, WrongKey: nothing was recorded.
         """
+        # Without a code, a random one: the column is unique.
         codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
         intended = Intended(
             intention.target,
@@ -219,7 +220,9 @@ class State:
     def begin_restore(self, owner: Owner, intention: RestoreIntention) -> JobNumber:
         """Record a restore before it reads its copies. Return its number.
 
-        An erasure either has removed those copies by then, or finds this record. Raises as `refuse_older` does.
+        An erasure either has removed those copies by then, or finds this record.
+
+        Raises as `refuse_if_maybe_erased` does.
         """
         code = self._keys.tag("code", owner.account, uuid.uuid4().hex)
         intended = Intended(f"restore of deletion {intention.deletion}", intention.number, [])
@@ -230,7 +233,7 @@ class State:
 
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            self._refuse_older(transaction, intention.deletion)
+            self._refuse_if_maybe_erased(transaction, intention.deletion)
             return self._insert(
                 transaction,
                 owner,
@@ -241,16 +244,16 @@ class State:
                 stores_until=transaction.now + intention.seconds,
             )
 
-    def refuse_older(self, deletion: int) -> None:
+    def refuse_if_maybe_erased(self, deletion: int) -> None:
         """Raise `StateUnusable` if an erasure that nobody can read may have removed the copies of a deletion.
 
-        So it is with a backup that was put back, as far as the log shows that, and with an erasure whose record was
-        changed, or is sealed with a key that this server does not have.
+        Lines of the log after the copies are missing: a backup may have been put back, which lacks the erasure. Or the
+        record of an erasure after them was changed, or is sealed with a key that this server does not have.
         """
         with self.database.transaction(writes=False) as transaction:
-            self._refuse_older(transaction, deletion)
+            self._refuse_if_maybe_erased(transaction, deletion)
 
-    def _refuse_older(self, transaction: Transaction, deletion: int) -> None:
+    def _refuse_if_maybe_erased(self, transaction: Transaction, deletion: int) -> None:
         if deletion in self._copies_before(transaction, self.log.last_gap(transaction)):
             raise StateUnusable(
                 "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
@@ -263,7 +266,7 @@ class State:
             )
 
     def older_copies(self) -> int:
-        """Count the copies, of whatever owner, that `refuse_older` keeps from being restored."""
+        """Count the copies, of whatever owner, that `refuse_if_maybe_erased` keeps from being restored."""
         with self.database.transaction(writes=False) as transaction:
             line = max(self.log.last_gap(transaction), self._last_unreadable_erasure(transaction))
             return self._copies_before(transaction, line).total()
@@ -370,8 +373,8 @@ class State:
             stores: the job stores the learnings, so an erasure of them reckons with it until it is over.
 
         Returns:
-            Whether another job never ended its claim on one of them: a call of it may still overwrite what this job
-            writes.
+            Whether another job shares one of them, or has never ended its claim on one: a call of it may still
+            overwrite what this job writes.
 
         Raises:
             Claimed: another job has one of them to itself, or has one that this job wants for itself.
@@ -382,19 +385,8 @@ class State:
             transaction.serialise("copies")
             _start_of(transaction, number)
             wanted = {tag for under_each_key in tags for tag in under_each_key}
-            in_force = (transaction.now, transaction.now, days_with_today(transaction))
-            # Each other job with claims, and whether it refuses this one what it has claimed.
-            others = transaction.execute(
-                f"SELECT claims, {CLAIM_IN_FORCE} AND (? OR claims_alone > 0) FROM main.deletions "  # noqa: S608
-                f"WHERE id != ? AND claims != '' AND ({CLAIM_IN_FORCE} OR id IN ?)",
-                *in_force,
-                alone,
-                number,
-                *in_force,
-                jobs_not_over(transaction).jobs,
-            )
-            meeting = [refuses for claims, refuses in others if not wanted.isdisjoint(claims.split())]
-            if any(meeting):
+            others = _other_claims(transaction, number, wanted)
+            if any(other.in_force and (alone or other.alone) for other in others):
                 raise Claimed
             if stores:
                 tags += [
@@ -409,12 +401,13 @@ class State:
                 transaction.now + call_seconds + CLAIM_SECONDS,
                 number,
             )
-        return bool(meeting)
+        return bool(others)
 
     def release(self, number: JobNumber) -> None:
         """End the claims of a job, of which no call can still take effect.
 
-        Those of a deletion stay in its row: an erasure that has read what was stored before has to find them.
+        Those of a deletion stay in its row: an erasure that began before this deletion ends looks for them there
+        (`MustGoNotes.add_claimed`).
         """
         with self.database.transaction() as transaction:
             transaction.execute(
@@ -493,7 +486,7 @@ class State:
     def _note(self, owner: Owner, line: Mapping[str, Any]) -> None:
         account = self._keys.tag("account", owner.account)
         with self.database.transaction() as transaction:
-            self._keys.note_first(transaction)
+            self._keys.note_first_key(transaction)
             self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
 
     def noted(self, owner: Owner, most: int = 10, *, since: float = 0) -> list[Noted]:
@@ -544,8 +537,8 @@ class State:
         lines = (said_in(line).get("ids") for (line,) in rows)
         return {item_id for ids in lines if isinstance(ids, list) for item_id in cast("list[str]", ids)}
 
-    def notes_of(self, owner: Owner, number: JobNumber) -> list[MustGo]:
-        """Return the open notes, and the settled ones of this running restore.
+    def must_go_of(self, owner: Owner, number: JobNumber) -> list[MustGo]:
+        """Return the open must-go notes of every restore, and the settled ones of this running restore.
 
         Raises:
             StateUnusable: its record is gone, so no erasure knows of it; or a note of it cannot be unsealed.
@@ -555,7 +548,7 @@ class State:
         return self.must_go.waiting(owner, number)
 
     def note_taken_out(self, absent: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
-        """Log what was deleted again, and settle the notes of `absent`, whose items are not stored."""
+        """Log what was deleted again, and settle the must-go notes of `absent`, whose items are not stored."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             settled = self.must_go.settle(transaction, {note.number for note in absent})
@@ -581,7 +574,7 @@ class State:
         absent: Collection[int] | None,
         deeds: LearningDeeds | None = None,
     ) -> bool:
-        """Record the end of a restore, unless an erasure has left notes after which it has to look first.
+        """Record the end of a restore, unless an erasure has left must-go notes after which it has to look first.
 
         The record of its deletion says whether everything is back, for every user.
 
@@ -590,8 +583,8 @@ class State:
             back: number of items that it has stored.
             all_of_it: whether all that its deletion removed is stored.
             facts: content of the last log line.
-            absent: numbers of the notes whose items are not stored. `None` if that is not known, or if something may
-                still be stored; then erasures go on to reckon with this restore.
+            absent: numbers of the must-go notes whose items are not stored. `None` if that is not known, or if
+                something may still be stored; then erasures go on to reckon with this restore.
             deeds: what it has done to learnings.
 
         Returns:
@@ -684,6 +677,7 @@ class State:
             rows, names, may_return = self._erase(transaction, owner, number, job.begun, erasure)
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": rows}
             if may_return:
+                # Only the line says so. The record keeps its outcome: `last` adds what may return, as long as it may.
                 line |= {"outcome": "incomplete", "may_return": may_return}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
             self._end(transaction, job.identity, JobEnd(outcome, gone, transaction.now, chain, receipt))
@@ -707,11 +701,11 @@ class State:
             return 0, set(), 0
         rows, names = self.copies.removal_of(transaction, owner, erasure)
         noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
-        claimed = self.must_go.add_claimed(
+        notes_of_claims = self.must_go.add_claimed(
             transaction, owner, number, begun, erasure.learnings, erasure.means
         )
-        self.copies.remove(transaction, rows, noting.with_others)
-        return len(rows), names, noting.number + claimed
+        self.copies.remove(transaction, rows, noting.partly_named)
+        return len(rows), names, noting.notes + notes_of_claims
 
     def may_run(self, number: int) -> bool:
         """Whether a deletion has no end on record and may still delete something.
@@ -802,7 +796,10 @@ class State:
             )
 
     def certain_day(self) -> date:
-        """Return the last day of which not only this machine's clock tells, and note that the state is in use today."""
+        """Return the last day that something besides this machine's clock confirms.
+
+        Notes that the state is in use today.
+        """
         with self.database.transaction() as transaction:
             note_day(transaction)
             return certain_day(transaction, has_clock=self.database.has_clock)
@@ -820,14 +817,19 @@ class State:
         recent = self._recent(transaction, self._keys.tags("caller", owner.account, owner.caller))
         room = self._room(recent)
         if number > room:
-            left, wait = self.limit - sum(counted for _, counted in recent), 0.0
-            for seconds, counted in recent:
-                if left < min(number, self.limit):
-                    left += counted
-                    wait = seconds
             count_refusal("cap")
-            raise CapReached(self.limit, room, wait)
+            raise CapReached(self.limit, room, self._wait_for_room(recent, min(number, self.limit)))
         return room
+
+    def _wait_for_room(self, recent: Sequence[tuple[float, int]], number: int) -> float:
+        """Return in how many seconds so many of the recent deletions do not count any more that `number` items fit."""
+        room, wait = self.limit - sum(counted for _, counted in recent), 0.0
+        for seconds, counted in recent:
+            if room >= number:
+                break
+            room += counted
+            wait = seconds
+        return wait
 
     def _room(self, recent: Sequence[tuple[float, int]]) -> int:
         return max(0, self.limit - sum(counted for _, counted in recent))
@@ -895,6 +897,36 @@ def _deeds_in(at: float, line: Mapping[str, Any]) -> list[LearningDeed]:
 def _is_of(line: str, user: str, accounts: Sequence[str]) -> bool:
     said = said_in(line)
     return said.get("account") in accounts and user in ("", said.get("user_id"))
+
+
+class OtherClaim(NamedTuple):
+    """A claim of another job on learnings that a job wants.
+
+    Args:
+        in_force: its time is not over.
+        alone: the other job has them to itself.
+    """
+
+    in_force: bool
+    alone: bool
+
+
+def _other_claims(transaction: Transaction, number: JobNumber, wanted: Container[str]) -> list[OtherClaim]:
+    """Return the claims of other jobs, with one of these tags, that are in force or whose job is not over."""
+    in_force = (transaction.now, transaction.now, days_with_today(transaction))
+    rows = transaction.execute(
+        f"SELECT claims, {CLAIM_IN_FORCE}, claims_alone > 0 FROM main.deletions "  # noqa: S608
+        f"WHERE id != ? AND claims != '' AND ({CLAIM_IN_FORCE} OR id IN ?)",
+        *in_force,
+        number,
+        *in_force,
+        jobs_not_over(transaction).jobs,
+    )
+    return [
+        OtherClaim(bool(is_in_force), bool(is_alone))
+        for claims, is_in_force, is_alone in rows
+        if any(tag in wanted for tag in claims.split())
+    ]
 
 
 class JobStart(NamedTuple):

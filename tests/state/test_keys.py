@@ -113,15 +113,15 @@ def test_copies_older_than_an_erasure_under_a_key_that_was_lost_are_not_restored
     older = deleted(place.process(), OPERATOR, copied())
     with_both = place.process(keys=(NEW, KEY))
     deleted(with_both, OPERATOR, erase=("r:r9",))
-    with_both.refuse_older(older)
+    with_both.refuse_if_maybe_erased(older)
     deleted(place.process(keys=(NEW,)), OPERATOR, erase=("r:r1",))
     place.sql("DELETE FROM main.keys WHERE at = (SELECT max(at) FROM main.keys)")
     without = place.process()
     newer = deleted(without, OPERATOR, copied("r2"))
     with pytest.raises(StateUnusable, match="cannot be read, so it may have erased this copy") as refused:
-        without.refuse_older(older)
+        without.refuse_if_maybe_erased(older)
     assert "REFLEXIO_MCP_STATE_KEYS" in refused.value.advice
-    without.refuse_older(newer)
+    without.refuse_if_maybe_erased(newer)
     assert without.older_copies() == 1
 
 

@@ -121,7 +121,7 @@ def test_a_note_of_which_any_column_was_changed_is_carried_out_for_nobody_and_ke
     assert not named(state, Owner("account", "x"))
     if change != "restore":
         with pytest.raises(StateUnusable, match="was changed or moved"):
-            state.notes_of(ALICE, mine)
+            state.must_go_of(ALICE, mine)
     records = state.last(OPERATOR)
     assert sum(record.may_return for record in records) == 2, "it is not forgotten"
     if change != "erasure":
@@ -164,7 +164,7 @@ def test_a_restore_of_one_user_ends_whatever_an_erasure_named_of_another_user(pl
     number = deleted(state, OPERATOR, copied("r1"), copied("r2", "bob"))
     restore = state.begin_restore(bob, restoring(number))
     erased(state, "r:r1")
-    assert not state.notes_of(bob, restore)
+    assert not state.must_go_of(bob, restore)
     assert restored(state, bob, restore)
 
 
@@ -223,7 +223,7 @@ def test_a_restore_without_an_end_leaves_notes_open_until_the_state_was_in_use_o
         ([restore], ["r1"], []),
         ([restore], [], [erasure]),
     ]
-    mine = state.notes_of(ALICE, restore)
+    mine = state.must_go_of(ALICE, restore)
     assert [(one.id, one.given_up) for one in mine] == [("r1", True)], "it still leaves that out"
 
 
@@ -343,7 +343,7 @@ def test_a_copy_of_which_an_erasure_names_a_part_stays_for_later_erasures_as_lon
     everything = erased(state, "u:alice")
     assert [one.may_return for one in state.last(OPERATOR, number=everything)] == [2]
     assert not list(state.copies.read(OPERATOR, erasing=True)), "all of it is noted"
-    notes = state.notes_of(ALICE, restore)
+    notes = state.must_go_of(ALICE, restore)
     assert [(one.id, bool(one.parts)) for one in notes] == [
         ("r1", True),
         ("r1", False),
@@ -360,7 +360,7 @@ def test_such_a_copy_goes_with_the_end_of_the_restore(place: Place) -> None:
     part = state.begin(OPERATOR, deletion())
     ended(state, OPERATOR, part, erase=["r:r1"], means=lambda copy: Meant({"one interaction": 0}))
     assert len(place.rows("SELECT id FROM main.copies")) == 1
-    notes = state.notes_of(ALICE, restore)
+    notes = state.must_go_of(ALICE, restore)
     assert restored(state, ALICE, restore, absent={one.number for one in notes})
     assert not place.rows("SELECT id FROM main.copies")
 
@@ -384,4 +384,4 @@ def test_a_restore_whose_record_is_gone_may_store_nothing_more(place: Place) -> 
     restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied("r1"))))
     place.sql("DELETE FROM main.deletions")
     with pytest.raises(StateUnusable, match="the record of this deletion is gone"):
-        state.notes_of(ALICE, restore)
+        state.must_go_of(ALICE, restore)

@@ -24,7 +24,7 @@ async def claim(
     alone: bool = False,
     stores: bool = False,
 ) -> bool:
-    """Claim learnings, by user and name, until `release`. Returns whether a lost call may still overwrite one.
+    """Claim learnings, by user and name, until `release`. Returns whether a call of another job may still overwrite one.
 
     Args:
         call_seconds: how long a call that writes may take.

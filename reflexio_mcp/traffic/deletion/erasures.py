@@ -386,7 +386,7 @@ class Erasures:
         Raises:
             ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
         """
-        notes = await in_thread(self.state.notes_of, self.owner, self.restore)
+        notes = await in_thread(self.state.must_go_of, self.owner, self.restore)
         # Since this restore was given up, somebody else may have stored the same.
         self.absent |= {note.number for note in notes if note.given_up}
         fresh = [note for note in notes if note.number not in self.absent or note.id in stored]

@@ -179,7 +179,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         Unreadable: the copies cannot be read, or may have been erased.
     """
     with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
-        await in_thread(state.refuse_older, undo.number)
+        await in_thread(state.refuse_if_maybe_erased, undo.number)
     ids, counts, shown = list[str](), Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     missing = {Name.of("request", request_id) for request_id in undo.ids}
