@@ -24,7 +24,7 @@ from reflexio_mcp.results.publishing import Stored
 from reflexio_mcp.screen import TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.parameters import invalid_arguments, validated_by
-from reflexio_mcp.traffic.deletion.erasures import would_go
+from reflexio_mcp.traffic.deletion.erasures import would_be_erased
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.publishing import check_interaction, publish
 
@@ -59,14 +59,18 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
     async def run() -> Stored:
         async with open_scope(settings) as scope:
 
-            async def would_go_again(requests: Sequence[RequestWithInteractions]) -> set[str]:
+            async def erased_if_stored(requests: Sequence[RequestWithInteractions]) -> set[str]:
                 state = open_state(settings)
                 with closing(state.database):
-                    return await would_go(state, lambda: owner_of(scope, settings), requests)
+                    return await would_be_erased(state, lambda: owner_of(scope, settings), requests)
 
             seconds = settings.wait_timeout if arguments.wait else None
             return await publish(
-                scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, would_go=would_go_again
+                scope,
+                draft,
+                policy=settings.publish_secrets,
+                wait_seconds=seconds,
+                would_be_erased=erased_if_stored,
             )
 
     try:

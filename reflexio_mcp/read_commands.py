@@ -32,6 +32,7 @@ from reflexio_mcp.results.deletion import (
     Excepted,
     Part,
     PastDeletion,
+    Plan,
     Receipt,
     Restored,
     SharedRuleRow,
@@ -522,7 +523,7 @@ class Screen:
 
     def show(self, row: Row) -> None:
         """Print the non-empty fields of a row: some lists as tables, the rest as lines."""
-        corrects = getattr(row, "change", None) is not None
+        corrects = isinstance(row, Plan | Receipt) and row.change is not None
         hidden = HIDDEN_OF_CORRECTIONS if corrects else HIDDEN
         for name, field in row:
             value: object = field

@@ -32,8 +32,8 @@ READ_AT_ONCE: Final = 20
 
 CHECKED_AT_ONCE: Final = 200
 
-OF_USER: Final = "of"
-"""The kind of a tag in `erased_names` that says whose copies an erasure removes. Without one, those of everybody."""
+_OF_USER: Final = "of:"
+"""Before the tag of a user in `erased_names`: the erasure removes copies of such users alone; without any, of all."""
 
 VISIBLE: Final = "(until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?)"
 """Which rows an owner sees. `Copies._seen_by` returns the parameters."""
@@ -126,16 +126,21 @@ class _PastErasure(NamedTuple):
     Args:
         deletion: its number.
         ended: number of its last log line.
-        by: the tag of its owner's user, whose copies were the only ones that it reached. An operator reaches every
-            copy, and has the tag of the empty name.
+        owner_tag: the tag of its owner's user, whose copies were the only ones that it reached. An operator reaches
+            every copy, and has the tag of the empty name.
         names: what it named: `r:TAG` in copies of any user, `USERTAG/i:TAG` only in copies of that user. If
             `of:USERTAG` is among them, it removed only copies of the users that it names in this way.
     """
 
     deletion: int
     ended: int
-    by: str
+    owner_tag: str
     names: frozenset[str]
+
+    @property
+    def only_users(self) -> set[str]:
+        """The tags of the users whose copies alone it removed; empty if it removed those of everybody."""
+        return {name.removeprefix(_OF_USER) for name in self.names if name.startswith(_OF_USER)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +148,16 @@ class _Wanted:
     """The tags of names that are looked for.
 
     Args:
-        of_users: the tag of a user and that of a name, which counts only in rows of this user. They are names that the
-            found rows lead to, and interactions as versions before 13 named them: by the number alone, which another
+        of_one_user: the tag of a user and that of a name, which counts only in rows of this user: names that the found
+            rows lead to, and interactions as versions before 13 named them. Those have the number alone, which another
             user's interaction can have in another store.
     """
 
     tags: set[str]
-    of_users: set[tuple[str, str]]
+    of_one_user: set[tuple[str, str]]
 
     def meets(self, user: str, names: Sequence[str]) -> bool:
-        return not self.tags.isdisjoint(names) or any((user, name) in self.of_users for name in names)
+        return not self.tags.isdisjoint(names) or any((user, name) in self.of_one_user for name in names)
 
 
 class Copies:
@@ -383,18 +388,19 @@ class Copies:
             _PastErasure(
                 number,
                 ended if isinstance(ended, int) else BEHIND_ALL_LINES,
-                by,
+                owner_tag,
                 frozenset(str(names).split()),
             )
-            for number, ended, by, names in rows
+            for number, ended, owner_tag, names in rows
         ]
 
     def _is_named(self, erased: _PastErasure, copy: Copied) -> bool:
         user_tags = self._keys.tags("user", copy.user)
-        if erased.by not in (*self._keys.tags("user", ""), *user_tags):
+        operator_tags = self._keys.tags("user", "")
+        if erased.owner_tag not in (*operator_tags, *user_tags):
             return False
-        of_users = {name for name in erased.names if name.startswith(f"{OF_USER}:")}
-        if of_users and of_users.isdisjoint(f"{OF_USER}:{tag}" for tag in user_tags):
+        only_users = erased.only_users
+        if only_users and only_users.isdisjoint(user_tags):
             return False
         tags = self.tags(_names_that_find(copy.kind, _all_names(copy)))
         tags_of_user = (f"{user_tag}/{tag}" for user_tag in user_tags for tag in tags)
@@ -448,7 +454,7 @@ class Copies:
             return removal
         users = {tag for user in erasure.users for tag in self._keys.tags("user", user)}
         rows = [row for row in removal.rows if row.user in users]
-        return Removal(rows, removal.tags | {f"{OF_USER}:{tag}" for tag in users})
+        return Removal(rows, removal.tags | {f"{_OF_USER}{tag}" for tag in users})
 
     def count_changed_besides(self, owner: Owner, erasure: Erasure) -> int:
         """Count the copies, of whatever owner, that nobody can open and that an erasure does not remove."""
@@ -574,26 +580,26 @@ class Copies:
             if wanted.meets(row.user, row.found_by):
                 of_learning = (Name.prefix("learning"), Name.prefix("text"))
                 followed = OF_INTERACTION if row.kind in REQUESTS else of_learning
-                wanted.of_users.update(
+                wanted.of_one_user.update(
                     (row.user, tag) for tag in row.names.split() if tag.startswith(followed)
                 )
         found = [row for row in rows if wanted.meets(row.user, row.found_by)]
-        return Removal(found, wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_users})
+        return Removal(found, wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_one_user})
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""
         return {_tag_of(name, tag) for name in names for tag in self._keys.tags("name", name)}
 
     def _wanted(self, names: Collection[str]) -> _Wanted:
-        of_users: set[tuple[str, str]] = set()
+        of_one_user: set[tuple[str, str]] = set()
         for name in names:
             user, slash, number = name.removeprefix(OF_INTERACTION).rpartition("/")
             if name.startswith(OF_INTERACTION) and slash:
                 earlier = self.tags([Name.of("interaction", number)])
-                of_users.update(
+                of_one_user.update(
                     (tag, earlier_tag) for tag in self._keys.tags("user", user) for earlier_tag in earlier
                 )
-        return _Wanted(self.tags(names), of_users)
+        return _Wanted(self.tags(names), of_one_user)
 
 
 def _tag_of(name: str, tag: str) -> str:

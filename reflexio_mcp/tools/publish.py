@@ -11,7 +11,7 @@ from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
-from reflexio_mcp.traffic.deletion.erasures import would_go
+from reflexio_mcp.traffic.deletion.erasures import would_be_erased
 from reflexio_mcp.traffic.publishing import check_interaction, finish, publish
 
 
@@ -57,9 +57,9 @@ async def publish_interaction(
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
 
-    async def would_go_again(requests: Sequence[RequestWithInteractions]) -> set[str]:
+    async def erased_if_stored(requests: Sequence[RequestWithInteractions]) -> set[str]:
         app, scope = app_of(call), scope_of(call)
-        return await would_go(app.state, lambda: app.owner(scope), requests)
+        return await would_be_erased(app.state, lambda: app.owner(scope), requests)
 
     async with ProgressReporter(call).steady(Step.STORING):
         done = await publish(
@@ -67,7 +67,7 @@ async def publish_interaction(
             draft,
             policy=settings.publish_secrets,
             wait_seconds=settings.wait_timeout if wait_for_response else None,
-            would_go=would_go_again,
+            would_be_erased=erased_if_stored,
         )
     return answer(done, text.stored(done, words_of(call)))
 

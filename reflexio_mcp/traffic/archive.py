@@ -469,7 +469,7 @@ async def _note_nothing(stored: Sequence[Item]) -> Sequence[Fact]:
     return ()
 
 
-async def _none_would_go(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
+async def _none_would_be_erased(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
     return ()
 
 
@@ -477,18 +477,20 @@ async def import_requests(
     scope: Scope,
     lines: Sequence[bytes],
     progress: Progress = no_progress,
-    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]] = _none_would_go,
+    would_be_erased: Callable[
+        [Sequence[RequestWithInteractions]], Awaitable[Collection[str]]
+    ] = _none_would_be_erased,
     note: Callable[[Sequence[Item]], Awaitable[Sequence[Fact]]] = _note_nothing,
 ) -> Restored:
     """Store requests in this order. A request that is stored already does not change.
 
     Args:
-        would_go: returns the ids of requests that were erased and would be deleted again. They are not stored.
+        would_be_erased: returns the ids of requests that were erased and would be deleted again. They are not stored.
         note: is told what was stored, also after an interruption, and returns what is to be said of it.
     """
     storing = Storing(scope)
     try:
-        await _import(storing, lines, progress, would_go)
+        await _import(storing, lines, progress, would_be_erased)
     finally:
         stored_now = [*storing.back.values()]
         with anyio.CancelScope(shield=True):
@@ -502,14 +504,14 @@ async def _import(
     storing: Storing,
     lines: Sequence[bytes],
     progress: Progress,
-    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
+    would_be_erased: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
 ) -> None:
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
         items = {
             item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
         }
         with storing.stopping():
-            going = await would_go([*items.values()])
+            going = await would_be_erased([*items.values()])
             storing.became |= dict.fromkeys(going, "erased")
             await storing.requests({key: item for key, item in items.items() if key not in going})
         if storing.stopped:

@@ -70,15 +70,15 @@ async def publish(
     *,
     policy: Policy,
     wait_seconds: float | None,
-    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
+    would_be_erased: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
 ) -> Stored:
     """Store one request of a session.
 
     Args:
         draft: an id is made for an empty `request_id`; a repeat without that id stores a second request.
         wait_seconds: how long to wait for learning; `None` does not wait.
-        would_go: returns the ids of requests that an erasure which is not over would delete again. Only called for an
-            id that the caller gave.
+        would_be_erased: returns the ids of requests that an erasure which is not over would delete again. Only called
+            for an id that the caller gave.
 
     Raises:
         InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
@@ -105,7 +105,7 @@ async def publish(
         body = await look_in_thread(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     if not minted:
         try:
-            going = await would_go([as_stored(body)])
+            going = await would_be_erased([as_stored(body)])
         except NotRecorded as error:
             raise NotRecorded(Fact(code=FactCode.NOTHING_CHANGED), *error.facts) from error
         if going:

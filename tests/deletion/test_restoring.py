@@ -222,8 +222,8 @@ def test_a_copy_of_the_embedded_store_is_compared_with_its_image_and_its_citatio
         )
         for fields in (same, same | field)
     )
-    assert is_stored_as(copy, copy, whole=True)
-    assert not is_stored_as(other, copy, whole=True)
+    assert is_stored_as(copy, copy, put_back=True)
+    assert not is_stored_as(other, copy, put_back=True)
     assert is_stored_as(other, copy)
 
 

@@ -22,5 +22,5 @@ async def test_a_request_whose_id_is_blank_gets_a_new_one_so_no_record_of_erasur
         user_id="ada", session_id="trip", request_id="  ", interaction_data_list=[Interaction(content="Hi.")]
     )
     async with open_scope(Settings(store=":memory:")) as scope:
-        done = await publish(scope, draft, policy="warn", wait_seconds=None, would_go=nobody_knows)
+        done = await publish(scope, draft, policy="warn", wait_seconds=None, would_be_erased=nobody_knows)
     assert done.request_id.strip()

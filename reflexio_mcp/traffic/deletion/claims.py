@@ -24,7 +24,9 @@ async def claim(
     alone: bool = False,
     stores: bool = False,
 ) -> bool:
-    """Claim learnings, by user and name, until `release`. Returns whether a call of another job may still overwrite one.
+    """Claim learnings, by user and name, until `release`.
+
+    Returns whether a call of another job may still overwrite one of them.
 
     Args:
         call_seconds: how long a call that writes may take.

@@ -32,7 +32,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["note_import", "take_out_waiting", "would_go"]
+__all__ = ["note_import", "take_out_waiting", "would_be_erased"]
 
 
 @dataclass
@@ -46,9 +46,9 @@ class Naming:
         user_id: everything of this user; empty for `items` alone.
         items: the planned items.
         request_id, interactions: only these interactions of this request.
-        others_say: how many other interactions of `request_id` are stored, by a digest of what they say.
+        others_say: how many interactions of `request_id` that are not named are stored, by a digest of what they say.
         of_learnings: the erasure names learnings, not requests.
-        takes_learnings: learnings that only copies contained go with the requests, even if they list others too.
+        takes_learnings: learnings that only copies contained go with the requests, even if they came from others too.
         requests_stay: ids of stored requests that the copies contain too and that the erasure does not name.
         learnings_stay: learnings that are stored and do not go, by id.
         corrected: the id of a learning that gets another text and does not go.
@@ -97,20 +97,21 @@ class Naming:
         self._came_from |= {(copied.user, number) for number in named}
         if copied.kind == "interaction":
             return None if copied.restored_id in self.requests_stay else Meant()
-        said = dict(
-            zip(
-                [interaction.interaction_id for interaction in content.interactions],
-                interactions_said(content),
-                strict=True,
-            )
-        )
-        others = Counter(digest for number, digest in said.items() if number not in named)
-        return Meant(
-            {
-                said[number]: max(others[said[number]], self.others_say.get(said[number], 0))
-                for number in named
-            }
-        )
+        return Meant(parts=self._parts(content, named))
+
+    def _parts(self, content: RequestWithInteractions, named: Collection[int]) -> dict[str, int]:
+        """Return digests of the named interactions of a request, each with how many others say the same and stay.
+
+        The same others can be in the copy and be stored, so the larger number counts, not the sum.
+        """
+        ids = [interaction.interaction_id for interaction in content.interactions]
+        said = list(zip(ids, interactions_said(content), strict=True))
+        others_in_copy = Counter(digest for number, digest in said if number not in named)
+        return {
+            digest: max(others_in_copy[digest], self.others_say.get(digest, 0))
+            for number, digest in said
+            if number in named
+        }
 
     def _of_learning(self, learning: Learning) -> Meant | None:
         same_stay = [
@@ -122,10 +123,11 @@ class Naming:
             return Meant(stay=same_stay, corrected=self.corrected)
         if learning.learning_id in self.learnings_stay:
             return None
-        if self.of_learnings:  # a restored playbook has another id
-            return (
-                Meant(stay=same_stay, corrected=self.corrected) if learning.kind == "user_playbook" else None
-            )
+        if self.of_learnings and learning.kind == "user_playbook":
+            # A name of the erasure has found the copy. A restored playbook has another id, so its text decides later.
+            return Meant(stay=same_stay, corrected=self.corrected)
+        if self.of_learnings:
+            return None
         if self.takes_learnings and self._came_from_named(learning):
             return Meant(stay=same_stay)
         return None
@@ -232,7 +234,7 @@ async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mu
     )
 
 
-async def would_go(
+async def would_be_erased(
     state: State, owner: Callable[[], Awaitable[Owner]], requests: Iterable[RequestWithInteractions]
 ) -> set[str]:
     """Return the ids of requests that would be deleted again if they were stored now, in whole or in part.
@@ -343,7 +345,7 @@ async def _delete(scope: Scope, items: Iterable[Item]) -> None:
     for item in by_id.values():
         if item.kind == "interaction":
             await scope.client.delete_interaction(item.user_id, int(item.id))
-    await delete_by_id(scope, [item.id for item in by_id.values() if item.is_learning], set())
+    await delete_by_id(scope, [item.id for item in by_id.values() if item.is_learning], sent=set())
 
 
 @dataclass
@@ -351,7 +353,8 @@ class Erasures:
     """The erasures beside one running restore.
 
     Args:
-        absent: the numbers of the notes whose items are not stored.
+        absent: the numbers of the notes whose items are not stored, and of those that were given up, unless this
+            restore has stored the item since.
         held: the ids that a hold keeps although an erasure named them.
         left: the ids of which nobody could delete again, or look at, what an erasure named.
     """
@@ -387,16 +390,18 @@ class Erasures:
             ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
         """
         notes = await in_thread(self.state.must_go_of, self.owner, self.restore)
-        # Since this restore was given up, somebody else may have stored the same.
-        self.absent |= {note.number for note in notes if note.given_up}
-        fresh = [note for note in notes if note.number not in self.absent or note.id in stored]
-        self.absent -= {note.number for note in fresh}
+        # The item of a note that was given up was not stored then. By now somebody else may have stored the same, so it
+        # is taken out only if this restore has stored it.
+        known_absent = self.absent | {note.number for note in notes if note.given_up}
+        to_look_up = [note for note in notes if note.number not in known_absent or note.id in stored]
+        self.absent = known_absent - {note.number for note in to_look_up}
         self.left = set()
-        if fresh:
-            taken = await take_out(self.scope, self.state, self.owner, fresh)
+        if to_look_up:
+            taken = await take_out(self.scope, self.state, self.owner, to_look_up)
             self.absent |= {note.number for note in taken.absent}
             self.held |= {note.id for note in taken.held}
             self.left = {note.id for note in taken.left}
-        # Of a request with erased parts, the restore stores the rest, and the parts are taken out afterwards.
+        # Some notes are of other restores. Of a request with erased parts, this restore stores the rest, and the parts
+        # are taken out afterwards.
         erased = {note.id for note in notes if not note.parts and note.restore == self.restore}
         return erased - self.held

@@ -246,7 +246,11 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
 
 
 def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> Copied:
-    """Return the recovery copy of a learning; its sources are names of the copy, too."""
+    """Return the recovery copy of a learning; its sources are names of the copy, too.
+
+    Args:
+        corrected: the learning with its new text, by which an erasure finds this copy, too.
+    """
     names = names_of(learning_item(learning))
     if corrected:
         names.append(Name.of("text", corrected.digest))
@@ -265,8 +269,8 @@ def publishable(stored: StoredInteraction) -> Interaction | None:
     if not (said or stored.interacted_image_url or stored.tools_used):
         return None
     with suppress(ValidationError):
-        whole = stored.model_dump(exclude={"citations", "image_encoding"})
-        return Interaction.model_validate(whole, extra="ignore")
+        fields = stored.model_dump(exclude={"citations", "image_encoding"})
+        return Interaction.model_validate(fields, extra="ignore")
     return None
 
 
@@ -297,20 +301,23 @@ INTERACTION_FIELDS: Final = {
 
 
 def is_stored_as(
-    stored: RequestWithInteractions, copied: RequestWithInteractions, *, whole: bool = False
+    stored: RequestWithInteractions, copied: RequestWithInteractions, *, put_back: bool = False
 ) -> bool:
     """Whether a stored request has in each field what a restore of a copy stores there, apart from times and numbers.
 
     Args:
-        whole: a restore stores every field of the embedded store: images and citations too, which Reflexio does not
+        put_back: the restore puts the copy back with every field of the embedded store, images and citations too.
+            Otherwise it publishes what is `publishable`: that has no images and citations, which Reflexio does not
             return.
     """
-    return _compared(stored, whole=whole) == _compared(copied, whole=whole)
+    return _compared(stored, put_back=put_back) == _compared(copied, put_back=put_back)
 
 
-def _compared(item: RequestWithInteractions, *, whole: bool) -> list[str]:
-    labels = item.request.model_dump(include=REQUEST_FIELDS if whole else REQUEST_FIELDS | EXPERIMENT_FIELDS)
-    sent = item.interactions if whole else filter(None, map(publishable, item.interactions))
+def _compared(item: RequestWithInteractions, *, put_back: bool) -> list[str]:
+    labels = item.request.model_dump(
+        include=REQUEST_FIELDS if put_back else REQUEST_FIELDS | EXPERIMENT_FIELDS
+    )
+    sent = item.interactions if put_back else filter(None, map(publishable, item.interactions))
     return [
         _canonical(labels | {"agent_version": labels["agent_version"] or DEFAULT_AGENT_VERSION}),
         *(_canonical(interaction.model_dump(include=INTERACTION_FIELDS)) for interaction in sent),

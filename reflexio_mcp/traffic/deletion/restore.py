@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Container, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -52,7 +52,14 @@ from reflexio_mcp.traffic.deletion.items import (
 from reflexio_mcp.traffic.deletion.past import gone_from_copies
 from reflexio_mcp.traffic.deletion.plan import examples, skipped_copies
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
-from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
+from reflexio_mcp.traffic.errors import (
+    NotStored,
+    TrafficError,
+    Unreadable,
+    facts_of,
+    needing_state,
+    state_facts,
+)
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
@@ -190,16 +197,13 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         counts += counts_of(map(content_item, contents))
         requests = [content for content in contents if isinstance(content, RequestWithInteractions)]
         shown += requests[: SHOWN - len(shown)]
-        bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
-        ids += batch
+        bound.update("\0".join(batch.keys()).encode("utf-8", "surrogatepass"))
+        ids += batch.keys()
     skipped = await _skipped(state, undo, reading)
     copies_gone = [] if undo.ids else await _facts_about_missing_copies(state, owner, undo.number)
     if not ids:
         if any(fact.code == FactCode.COPIES_SEALED for fact in skipped):
-            with needing_state(
-                FactCode.COPIES_UNREADABLE, kind=Unreadable
-            ):  # adds the facts of such an error
-                raise StateUnusable(NO_KEY, KEY_ADVICE)
+            raise Unreadable(*state_facts(StateUnusable(NO_KEY, KEY_ADVICE), FactCode.COPIES_UNREADABLE))
         code = FactCode.NO_COPY_OF_REQUESTS if undo.ids else FactCode.NO_COPY
         raise NotStored(Fact(code=code, number=undo.number), *skipped, Fact(code=FactCode.LIST_COPIES))
     if missing:
@@ -266,6 +270,26 @@ async def restore(
     return await act.close()
 
 
+@dataclass(frozen=True)
+class _ToWrite:
+    """What a restore writes of one user's learnings, by their ids in the copy.
+
+    Args:
+        missing: learnings to store.
+        corrected: stored learnings that get the text of the copy back.
+        revived: stored learnings that the deletion made current again. Those are retired whose successor is in use.
+        replaced_already: the ids of `revived` whose learning is also stored as it was: replaced.
+        outdated: stored learnings that list interactions by earlier ids. A restore of a part leaves such: it does not
+            know what ids the others get later.
+    """
+
+    missing: Mapping[str, Learning]
+    corrected: Mapping[str, Learning]
+    revived: Mapping[str, Learning]
+    replaced_already: Collection[str]
+    outdated: Mapping[str, Learning]
+
+
 @dataclass
 class Storing:
     """Stores requests and learnings that are not stored, and reads again.
@@ -278,7 +302,7 @@ class Storing:
         interactions: the ids that restored interactions have now, by the ids that they had.
         left_out: ids that an erasure has named.
         skipped: copies of the deletion that cannot be opened.
-        images_not_compared: a request was stored already, as far as the service returns it.
+        images_not_compared: a request counts as stored already, although the service returns no images to compare.
         stopped: the restore has ended early, and stores nothing more.
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
         deletion_runs: the deletion may still delete what is stored already.
@@ -441,7 +465,11 @@ class Storing:
 
     def _is_same(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
         """Whether a request has all that `_store` preserves."""
-        return is_stored_as(stored, restored, whole=self.scope.embedded and restored.request.whole)
+        return is_stored_as(stored, restored, put_back=self._puts_back(restored))
+
+    def _puts_back(self, item: RequestWithInteractions) -> bool:
+        """Whether `_store` puts a request back with every field, and does not publish it again."""
+        return self.scope.embedded and item.request.whole
 
     def _as_sent(self, item: RequestWithInteractions) -> RequestWithInteractions:
         evaluation_only = self.evaluation_only or item.request.evaluation_only
@@ -469,15 +497,14 @@ class Storing:
             self.stopped = True
             return "left"
         item = self._as_sent(item)
-        request = item.request
         interactions = [sendable for stored in item.interactions if (sendable := publishable(stored))]
         try:
-            if self.scope.embedded and request.whole:
+            if self._puts_back(item):
                 await self.scope.client.put_back(item)
             elif interactions:
                 self.interactions_lost += len(item.interactions) - len(interactions)
-                whole = {**request.model_dump(), "interaction_data_list": interactions}
-                body = PublishBody.model_validate(whole, extra="ignore")
+                fields = {**item.request.model_dump(), "interaction_data_list": interactions}
+                body = PublishBody.model_validate(fields, extra="ignore")
                 limit = min(seconds, PUBLISH_SECONDS)
                 reply = await self.scope.client.publish(body, minted=False, timeout=limit)
                 self.uncertain = self.uncertain or reply.repeated
@@ -510,16 +537,48 @@ class Storing:
     async def _of_user(
         self, user_id: str, learnings: Mapping[str, Learning], copies: Mapping[str, Copied]
     ) -> None:
+        """Put the learnings of one user back, by their ids in the copy, and note what became of each."""
         assert self.erasures  # learnings come from recovery copies alone
         await self.erasures.claim(copies[key] for key in learnings)
         before = await self._stored_learnings(user_id)
         renumbered = Renumbered(self.interactions)
+        to_write = await self._to_write(user_id, learnings, copies, before, renumbered)
+        replaced_again = dict[str, Learning]()
+        with self.stopping():  # a failed call may have taken effect
+            await self._write(to_write, learnings, renumbered)
+            superseded = await self._with_successor(user_id, to_write.revived, learnings)
+            self.became |= dict.fromkeys(to_write.revived.keys() - superseded.keys(), "already_there")
+            replaced_again = {
+                key: learnings[key] for key in superseded if key not in to_write.replaced_already
+            }
+            self.uncertain |= await retire(
+                self.scope, renumbered.relisted(replaced_again.values()), list(superseded.values())
+            )
+        if not self.uncertain:
+            await release(self.erasures.state, self.erasures.restore)
+        after = await self._stored_learnings(user_id)
+        outdated = [
+            after[there.learning_id] for there in to_write.outdated.values() if there.learning_id in after
+        ]
+        self.not_linked += sum(bool(renumbered.old_ids(learning)) for learning in outdated)
+        again = {**to_write.missing, **replaced_again, **{key: learnings[key] for key in to_write.corrected}}
+        await self._note_learnings(again, to_write.corrected, renumbered, before, after)
+
+    async def _to_write(
+        self,
+        user_id: str,
+        learnings: Mapping[str, Learning],
+        copies: Mapping[str, Copied],
+        stored: Mapping[str, Learning],
+        renumbered: Renumbered,
+    ) -> _ToWrite:
+        """Return what has to be written of the copied learnings of a user, and note what became of the others."""
         later_texts = await self._later_texts(learnings)
-        last = await self._without_successors(user_id, learnings, before)
-        back = self.made_current | last
-        found = Comparison(learnings, copies, before, renumbered, back, later_texts).compare()
+        in_use_again = await self._without_successors(user_id, learnings, stored)
+        current_by_now = self.made_current | in_use_again
+        found = Comparison(learnings, copies, stored, renumbered, current_by_now, later_texts).compare()
         missing = {
-            key: as_current(learning) if key in last else learning
+            key: as_current(learning) if key in in_use_again else learning
             for key, learning in found.missing.items()
             if not _has_expired(learning)
         }
@@ -529,36 +588,32 @@ class Storing:
         self.became |= dict.fromkeys(found.taken, "id_taken")
         self.became |= dict.fromkeys(found.missing.keys() - missing.keys(), "not_restorable")
         self.became |= dict.fromkeys(changing.keys() - free.keys(), "held")
-        corrected = {key: there for key, there in free.items() if key in found.corrected}
-        revived = {key: there for key, there in free.items() if key in found.revived}
-        # They list interactions by earlier ids: a restore of a part does not know what ids the others get later.
-        outdated = {
-            key: there
-            for key, there in found.same.items()
-            if renumbered.old_ids(there) & learnings[key].interaction_ids
+        return _ToWrite(
+            missing,
+            corrected={key: there for key, there in free.items() if key in found.corrected},
+            revived={key: there for key, there in free.items() if key in found.revived},
+            replaced_already=found.revived.keys() & found.same.keys(),
+            outdated={
+                key: there
+                for key, there in found.same.items()
+                if renumbered.old_ids(there) & learnings[key].interaction_ids
+            },
+        )
+
+    async def _write(
+        self, to_write: _ToWrite, learnings: Mapping[str, Learning], renumbered: Renumbered
+    ) -> None:
+        """Write the old texts of corrected learnings, the missing learnings, and the new sources of outdated ones."""
+        for key, there in to_write.corrected.items():
+            self.uncertain |= await update_text(self.scope, there, learnings[key].content)
+        # A profile keeps its id and is stored over itself. A playbook would be stored once more, under another id.
+        outdated_profiles = {
+            key: there for key, there in to_write.outdated.items() if there.kind == "profile"
         }
-        profiles = {key: there for key, there in outdated.items() if there.kind == "profile"}
-        replaced = dict[str, Learning]()
-        with self.stopping():  # a failed call may have taken effect
-            for key, there in corrected.items():
-                self.uncertain |= await update_text(self.scope, there, learnings[key].content)
-            relisted = await self._without_held(profiles)
-            self.uncertain |= await add_learnings(
-                self.scope, renumbered.relisted([*missing.values(), *relisted.values()])
-            )
-            retired = await self._with_successor(user_id, revived, learnings)
-            self.became |= dict.fromkeys(revived.keys() - retired.keys(), "already_there")
-            replaced = {key: learnings[key] for key in retired if key not in found.same}
-            self.uncertain |= await retire(
-                self.scope, renumbered.relisted(replaced.values()), list(retired.values())
-            )
-        if not self.uncertain:
-            await release(self.erasures.state, self.erasures.restore)
-        after = await self._stored_learnings(user_id)
-        listed = [after[there.learning_id] for there in outdated.values() if there.learning_id in after]
-        self.not_linked += sum(bool(renumbered.old_ids(learning)) for learning in listed)
-        again = missing | replaced | {key: learnings[key] for key in corrected}
-        await self._note_learnings(again, corrected, renumbered, before, after)
+        relisted = await self._without_held(outdated_profiles)
+        self.uncertain |= await add_learnings(
+            self.scope, renumbered.relisted([*to_write.missing.values(), *relisted.values()])
+        )
 
     async def _later_texts(self, learnings: Mapping[str, Learning]) -> dict[str, set[str]]:
         """Return the digests of the texts that corrections have given to playbooks since, by that of the copied text.
@@ -628,14 +683,14 @@ class Storing:
         if not revived:
             return {}
         stored = await self._stored_learnings(user_id)
-        in_use = {learning.digest for learning in stored.values() if learning.state == "current"}
+        digests_in_use = {learning.digest for learning in stored.values() if learning.state == "current"}
         # If the deletion was repeated, an earlier call of it has the copy of the successor.
         lineage = Lineage([*copied.values(), *stored.values()])
         return {
             key: there
             for key, there in revived.items()
             if any(
-                successor.digest in in_use and successor.learning_id != there.learning_id
+                successor.digest in digests_in_use and successor.learning_id != there.learning_id
                 for successor in lineage.current_successors(copied[key])
             )
         }
@@ -675,6 +730,8 @@ class Storing:
             for key, learning in again.items()
             if learning.kind == "user_playbook" and key not in corrected
         }
+        # A restored playbook has another id, so it is known by what it says: first with its time, because several can
+        # say the same, and then without, because the service may have given it another time.
         stored = paired({key: _said_when(learning) for key, learning in playbooks.items()}, added, _said_when)
         ours = {there.learning_id for there in stored.values()}
         stored |= paired(
@@ -690,7 +747,7 @@ class Storing:
     async def _delete_doubles(
         self, stored: Mapping[str, Learning], added: Sequence[Learning], renumbered: Renumbered
     ) -> None:
-        """Delete playbooks that are like a restored one in each field, and newer.
+        """Delete playbooks that are like a restored one in each field, and newer: `paired` takes the oldest.
 
         Another restore of the copy may store the same playbook at the same time, and each gets an id of its own. Of two
         restores that see both, only one deletes the newer: the other finds it gone.
@@ -787,8 +844,8 @@ class _Restore:
         """Record the end, and return what was restored even if that fails."""
         storing = self.storing
         try:
-            while not await self._finished():
-                with storing.stopping():
+            while not await self._record_end():
+                with storing.stopping():  # if looking fails, the next try records an uncertain end
                     await storing.look_for_erasures()
         except StateUnusable as error:
             storing.stopped = True
@@ -806,7 +863,8 @@ class _Restore:
                 deeds[learning.user_id]["put_back"].append(learning.learning_id)
         return deeds
 
-    async def _finished(self) -> bool:
+    async def _record_end(self) -> bool:
+        """Record the end; return whether that was possible, as `State.finish_restore` says."""
         storing = self.storing
         certain = not (storing.uncertain or self.erasures.held or self.erasures.left)
         whole_copy = not (self.planned.undo.ids or self.planned.copies_gone or storing.skipped)

@@ -191,7 +191,13 @@ class Target(ABC):
         """Describe the target; without searched words if `words` is false."""
 
     def may_repeat(self, planned: Collection[str]) -> bool:
-        """Whether an earlier call for these requests, whose target had the same name, may have been the same call."""
+        """Whether an earlier deletion with the name of this target may have been the same call.
+
+        Names such as "2 request ids" are those of several targets.
+
+        Args:
+            planned: the ids that the earlier deletion planned.
+        """
         return True
 
     @abstractmethod
@@ -326,7 +332,8 @@ class Filtered(Target):
     def of(cls, scope: Scope, wanted: TrafficFilter, *, erase_with_learnings: bool) -> "Filtered":
         """Make the target of a filter.
 
-        A filter that narrows nothing and names no user selects `everything`, also of the only user of a scope.
+        A filter that narrows nothing, and in which the caller names no user, selects `everything`. The user of a scope
+        is in every filter, and was not named by the caller.
 
         Args:
             erase_with_learnings: erase what the filter selects, and what was learned from it. Of a user alone, that is
@@ -339,8 +346,8 @@ class Filtered(Target):
         if erase_with_learnings and scope.learns and wanted.user_id and not wanted.narrows:
             return User(wanted)
         whole_user = bool(wanted.user_id) and not wanted.narrows and not scope.learns
-        names_user = bool(wanted.user_id and not scope.user_id)
-        return cls(wanted, everything=not names_user and not wanted.narrows, whole_user=whole_user)
+        caller_names_user = bool(wanted.user_id and not scope.user_id)
+        return cls(wanted, everything=not caller_names_user and not wanted.narrows, whole_user=whole_user)
 
     def name(self, *, words: bool = True) -> str:
         return (
@@ -365,7 +372,8 @@ class Filtered(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pager = SessionPager(scope, self.wanted)
         selected = Selected(
-            # A copy of an earlier version has no name of its session.
+            # Names find every copy only of a whole user: one of an earlier version has no name of its session. So in
+            # other cases all copies are read, and `means` decides.
             copy_names=self.every_copy_of if self.whole_user else None,
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
@@ -484,6 +492,7 @@ class Learnings(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         found = await select_learnings(scope, self.selection)
         learnings = found.learned.going
+        # `read_learned` reads the learnings of these users again, also of those without sources.
         sources = {learning.user_id: _NO_SOURCES for learning in learnings} | dict(found.sources)
         facts: list[Fact] = []
         if learnings:
@@ -622,14 +631,14 @@ def _fact_with_ids(code: FactCode, scope: Scope, ids: Collection[str]) -> Fact:
 
 async def _fact_about_sources(scope: Scope, learnings: Sequence[Learning]) -> Fact:
     """Return whether sources of learnings are stored, and where."""
-    requests, all_known = dict[str, None](), True
+    requests, all_gone = dict[str, None](), True
     for user_id in {learning.user_id for learning in learnings}:
         found = await find_evidence(
             scope, user_id, [learning for learning in learnings if learning.user_id == user_id]
         )
         for evidence in found.values():
             requests |= dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
-            all_known = all_known and not evidence.unread and (evidence.is_complete or not evidence.sources)
+            all_gone = all_gone and not (evidence.sources or evidence.unread)
 
     async def take(items: Sequence[RequestWithInteractions]) -> None:
         requests.update(dict.fromkeys(item.request.request_id for item in items))
@@ -639,4 +648,4 @@ async def _fact_about_sources(scope: Scope, learnings: Sequence[Learning]) -> Fa
     await read_set(scope, [request_id for request_id in last_requests if request_id], take)
     if requests:
         return _fact_with_ids(FactCode.SOURCES_STAY, scope, requests)
-    return Fact(code=FactCode.SOURCES_GONE if all_known and not last_requests else FactCode.SOURCES_UNKNOWN)
+    return Fact(code=FactCode.SOURCES_GONE if all_gone and not last_requests else FactCode.SOURCES_UNKNOWN)

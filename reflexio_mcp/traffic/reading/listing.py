@@ -279,12 +279,12 @@ class _Walk:
         """Read until the page is full, a limit is reached, or everything was read.
 
         Args:
-            collector: makes an empty page; called again if the page starts again because its newest second was not
-                complete.
+            collector: makes an empty page.
         """
         page = collector()
         await self._look(page)
         while self._is_partial and not await self._pager.ready_for_cursor():
+            # It has waited until the newest second was complete, and the page starts again.
             page = collector()
             await self._look(page)
         return page
@@ -297,36 +297,41 @@ class _Walk:
     async def _look(self, page: _Rows) -> None:
         self._cursor = None
         self._is_partial = False
-        self.total = None
+        self.total = None  # unless everything is read
         self._looked = 0
         self._oldest = None
-        total = self._shown_before
+        total, is_full = self._shown_before, False
         until = time.monotonic() + LOOK_SECONDS
         async for part, matching in self._pager.picked():
-            late = time.monotonic() >= until
-            if self.wanted.looks_inside and late and self._looked:
+            is_late = self.wanted.looks_inside and time.monotonic() >= until
+            if is_late and self._looked:
                 self._is_partial = True
                 return
-            # Behind a full page, what was read already is still counted. Nothing more is read for it.
-            if self._is_partial and not self._pager.on_last_page:
+            # What does not fit on a full page is only counted, as long as nothing more has to be read for that.
+            if is_full and not self._pager.on_last_page:
                 return
             if self._listing == "requests":
                 total += len(matching)
             elif matching:
                 total += 1
-            if self._is_partial:
-                continue
-            self._looked += part.looked_at
-            if self._oldest is None or part.oldest < self._oldest:
-                self._oldest = part.oldest
-            taken = await page.take(part, matching, len(part.requests) - len(matching)) if matching else 0
-            if taken < len(matching):
-                self._is_partial = True
-                if taken:
-                    self._cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
-            else:
-                self._cursor = self._pager.cursor(self._listing, part, None)
+            if not is_full:
+                is_full = not await self._take(page, part, matching)
+                self._is_partial = is_full
         self.total = None if self._pager.unreadable else total
+
+    async def _take(
+        self, page: _Rows, part: SessionPart, matching: Sequence[RequestWithInteractions]
+    ) -> bool:
+        """Put the matching requests of a part on the page. Return whether all of them fit on it."""
+        self._looked += part.looked_at
+        if self._oldest is None or part.oldest < self._oldest:
+            self._oldest = part.oldest
+        taken = await page.take(part, matching, len(part.requests) - len(matching)) if matching else 0
+        if taken == len(matching):
+            self._cursor = self._pager.cursor(self._listing, part, None)
+        elif taken:
+            self._cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
+        return taken == len(matching)
 
     def fields(self, rows: Sequence[SessionRow | RequestRow], page: _Rows, *facts: Fact) -> dict[str, Any]:
         """Return the fields that pages of sessions and of requests share."""
