@@ -310,6 +310,17 @@ async def test_a_plan_says_that_no_other_request_has_a_word_of_what_is_forgotten
 
 
 @pytest.mark.parametrize(("tool", "asked"), FORGETTING)
+async def test_a_request_that_says_the_same_and_has_not_taught_it_is_counted(
+    world: World, tool: str, asked: dict[str, Any]
+) -> None:
+    await moved(world, "I have moved from Berlin to Vienna")
+    async with world.connect() as caller:
+        plan = await caller.plan(tool, **asked)
+    assert (fact_of(plan, "words_elsewhere") or {})["number"] == 1
+    assert not fact_of(plan, "words_nowhere_else")
+
+
+@pytest.mark.parametrize(("tool", "asked"), FORGETTING)
 async def test_a_plan_names_the_words_of_what_is_forgotten_that_other_requests_have(
     world: World, tool: str, asked: dict[str, Any]
 ) -> None:

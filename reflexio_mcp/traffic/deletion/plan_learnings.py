@@ -182,7 +182,10 @@ async def facts_about_words(
     users = {learning.user_id for learning in forgotten}
     if len(forgotten) > MOST_FORGOTTEN or len(users) != 1:
         return []
-    found = await words_in_others(scope, users.pop(), {"forgotten": forgotten}, inside=inside)
+    teaching = _teaching(learned, list(learned.linked.values()), going)
+    found = await words_in_others(
+        scope, users.pop(), {"forgotten": forgotten}, inside=inside, teaching=teaching
+    )
     elsewhere = found.get("forgotten")
     if elsewhere is None or not elsewhere.requests:
         return []

@@ -401,15 +401,21 @@ async def find_evidence(
 
 @dataclass
 class WordsElsewhere:
-    """Words of some learnings in requests that do not quote them.
+    """Words of some learnings in requests that are not known to have taught them.
+
+    A request that says the same and is not listed by them is no known source, so nothing else names it.
 
     Args:
+        listed: the ids of the interactions that they list.
+        teaching: the ids of other requests that are named as their sources.
         requests: how many such requests were read, `with_words` how many of them have a word.
         requests_with: how many have each word.
     """
 
     words: Words
     quoted: QuotedWords
+    listed: Collection[int]
+    teaching: Collection[str]
     requests: int = 0
     with_words: int = 0
     requests_with: Counter[str] = field(default_factory=Counter[str])
@@ -420,7 +426,11 @@ class WordsElsewhere:
 
     def look(self, turns: Sequence[Turn]) -> None:
         """Count a request."""
-        if any(map(self.quoted.said_in, turns)):
+        if any(
+            turn.request_id in self.teaching
+            or (turn.interaction_id in self.listed and self.quoted.said_in(turn))
+            for turn in turns
+        ):
             return
         there = self.words.terms_in("\n".join(turn.text for turn in turns))
         self.requests_with.update(there)
@@ -435,19 +445,25 @@ async def words_in_others(
     sets: Mapping[str, Sequence[Learning]],
     *,
     inside: Collection[int] = (),
+    teaching: Collection[str] = (),
     most_requests: float = MOST_REQUESTS,
 ) -> dict[str, WordsElsewhere]:
-    """Look for the words of each set of learnings in the requests of a user that do not quote them.
+    """Look for the words of each set of learnings in the requests of a user that have not taught them.
 
     Nothing is returned if content is hidden, or if not all requests can be read. A set without words is left out.
 
     Args:
         inside: the ids of interactions that are not looked at.
+        teaching: the ids of requests that are named as sources besides those that the learnings list and quote.
     """
     if scope.masked:
         return {}
     words = {name: await anyio.to_thread.run_sync(_words_of, learnings) for name, learnings in sets.items()}
-    found = {name: WordsElsewhere(words[name], QuotedWords(sets[name])) for name in sets if words[name]}
+    found = {
+        name: WordsElsewhere(words[name], QuotedWords(learnings), listed_by(learnings), teaching)
+        for name, learnings in sets.items()
+        if words[name]
+    }
 
     def look(requests: Sequence[RequestWithInteractions]) -> None:
         for item in requests:
