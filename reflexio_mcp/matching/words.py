@@ -42,6 +42,9 @@ _PIECE: Final = re.compile("(?s).{1,500}(?=\\s|[^\\W\u1160-\u11ff\u3131-\u318e\u
 """A piece ends before a blank or a letter, if possible. Marks, and some Korean and Japanese letters, may join with the
 letter before them."""
 
+_GROWING: Final = re.compile("[\u3300-\u33ff\ufdfa\ufdfb]")
+"""Letters that become five or more. Taken apart first, they are normalized ten times as fast or more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -205,6 +208,8 @@ def normalized_pieces(
         return
     for piece in _PIECE.finditer(text):
         kept = without.sub("", piece[0]) if without else piece[0]
+        if form == "NFKC" and _GROWING.search(kept):
+            kept = unicodedata.normalize("NFKD", kept)
         yield unicodedata.normalize(form, kept)
 
 

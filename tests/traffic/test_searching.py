@@ -3,6 +3,7 @@
 import sys
 import time
 import tracemalloc
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,22 @@ def find_fast(text: str) -> None:
 def quote(text: str) -> None:
     """A learning lists the text and quotes something else."""
     assert not evidence_of(learned(playbook(1, [1], "nowhere")), turns_of(interactions(text))).quoted_ids
+
+
+@pytest.mark.parametrize("letter", ["\ufdfa", "\u3316"])
+@pytest.mark.parametrize("look", [find, find_fast, quote])
+def test_letters_that_stand_for_many_take_about_as_long_as_those_they_stand_for(
+    look: Callable[[str], None], letter: str
+) -> None:
+    def taken(text: str) -> float:
+        began = time.perf_counter()
+        look(text)
+        return time.perf_counter() - began
+
+    spelled_out = unicodedata.normalize("NFKC", letter)
+    assert min(taken(letter * 20_000) for _ in range(3)) < 3 * min(
+        taken(spelled_out * 20_000) for _ in range(3)
+    )
 
 
 @pytest.mark.parametrize("look", [find, find_fast, quote])
