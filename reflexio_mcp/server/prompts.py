@@ -107,10 +107,11 @@ PROMPTS: Final = (
         "Delete what a test run sent, by its source or session.",
         {"source": "the test run's source", "session_id": "the test run's session id"},
         "Clean up a test run. First [list_sessions source session_id detail=masked] to see its size. {consent} Then "
-        "[delete_requests source session_id]. {report} Next time publish a test run with "
-        "evaluation_only=true{learning}.",
+        "[delete_requests source session_id]{learning}. {report} Next time publish a test run with "
+        "evaluation_only=true.",
         one_required=True,
-        learning=", so that nothing is learned from it",
+        learning="; with include_learnings=true, it also deletes what only the test run taught, and keeps what else was "
+        "said",
     ),
     TaskPrompt(
         "forget_conversation",
