@@ -110,8 +110,8 @@ PROMPTS: Final = (
         "[delete_requests source session_id]{learning}. {report} Next time publish a test run with "
         "evaluation_only=true.",
         one_required=True,
-        learning="; with include_learnings=true, it also deletes what only the test run taught, and keeps what else was "
-        "said",
+        learning="; with include_learnings=true, it also deletes what only the test run taught, and keeps what else "
+        "was said",
     ),
     TaskPrompt(
         "forget_conversation",

@@ -250,6 +250,7 @@ CATALOG: Final = (
 OF_LEARNING = frozenset(
     {
         "include_learnings",
+        "learning_ids",
         "session_finished",
         "override_learning_stall",
         "retrieval_experiment_id",

@@ -109,3 +109,13 @@ async def test_a_refusal_says_that_the_embedded_store_does_not_learn() -> None:
     async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
         refused = text_of(await client.call_tool("list_learnings", {}))
     assert "It needs Reflexio (REFLEXIO_URL); the embedded store learns nothing." in refused
+
+
+async def test_with_the_embedded_store_no_deletion_offers_to_take_learnings_too() -> None:
+    """They need `include_learnings`, which is not offered there."""
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        for name in ("delete_request", "delete_session", "delete_requests"):
+            assert (
+                not {"include_learnings", "learning_ids"} & tools[name].input_schema["properties"].keys()
+            ), name
