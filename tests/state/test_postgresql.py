@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp.client.client import Client
 
@@ -383,6 +384,9 @@ def test_what_the_owner_cannot_take_from_the_servers_is_named_with_who_can(
         assert "This command could not change that" in said
 
 
+WHAT_IS_WRONG = "`reflexio-mcp state check` says what is wrong"
+
+
 @pytest.mark.anyio
 async def test_the_start_and_the_status_name_rights_that_the_check_of_the_state_does_not_want(
     postgres: PostgresServer, postgres_url: str, caplog: pytest.LogCaptureFixture
@@ -407,8 +411,12 @@ async def test_the_start_and_the_status_name_rights_that_the_check_of_the_state_
             caplog.clear()
             async with Client(ReflexioServer(load(variables))) as client:
                 status = await client.call_tool("get_status", {})
+                with anyio.fail_after(30):
+                    # The start says it when it has looked, which no call waits for.
+                    while named and WHAT_IS_WRONG not in caplog.text:  # noqa: ASYNC110
+                        await anyio.sleep(0.01)
             assert (fact_of(status.structured_content or {}, "state_does_not_fit") is not None) is named
-            assert ("`reflexio-mcp state check` says what is wrong" in caplog.text) is named
+            assert (WHAT_IS_WRONG in caplog.text) is named
 
 
 @pytest.mark.parametrize("table", postgresql.RIGHTS)

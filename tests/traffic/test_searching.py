@@ -41,9 +41,10 @@ def test_letters_that_stand_for_many_take_about_as_long_as_those_they_stand_for(
         return time.perf_counter() - began
 
     spelled_out = unicodedata.normalize("NFKC", letter)
-    assert min(taken(letter * 20_000) for _ in range(3)) < 3 * min(
-        taken(spelled_out * 20_000) for _ in range(3)
-    )
+    # In turns, because other programs take time from both.
+    rounds = [(taken(letter * 20_000), taken(spelled_out * 20_000)) for _ in range(10)]
+    letters, spelled = zip(*rounds, strict=True)
+    assert min(letters) < 3 * min(spelled)
 
 
 @pytest.mark.parametrize("look", [find, find_fast, quote])
