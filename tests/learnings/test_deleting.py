@@ -530,6 +530,20 @@ async def test_an_erasure_counts_the_copies_of_learnings_that_go_with_those_of_i
     assert restored
 
 
+async def test_an_erasure_leaves_copies_of_what_another_user_taught_under_the_same_request_id(
+    world: World,
+) -> None:
+    await world.put("r1", user="bob", text="I cannot eat peanuts")
+    await world.learn("of-bob", "r1", user="bob", content="Cannot eat peanuts", quote="I cannot eat peanuts")
+    async with world.connect(CONFIRM="off") as caller:
+        deleted = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+        await world.put("r1", text="My card has the number ninety")
+        receipt = await caller.receipt("delete_request", request_id="r1", erase=True)
+        await caller.call("restore_requests", deletion=deleted["number"])
+    assert "only_in_copies" not in receipt["deleted"]
+    assert set(world.backend.profiles) == {"of-bob"}
+
+
 async def test_learnings_to_take_too_need_the_option_and_have_to_be_there(world: World) -> None:
     await merged_by_a_test_run(world)
     async with world.connect() as caller:

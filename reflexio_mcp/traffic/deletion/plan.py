@@ -665,7 +665,7 @@ async def _copied_learnings(
         ReflexioError: what is stored cannot be read.
     """
     found: dict[str, Item] = {}
-    stored = {learning.learning_id for learning in selected.learned.read} if selected.learned else set[str]()
+    stored = _stored_learnings(selected)
     for user_id, sources in sources_of(items).items():
         if selected.interactions:  # the copy of their request has others, too
             sources = replace(sources, interaction_ids=frozenset(selected.interactions.ids))
@@ -687,18 +687,26 @@ def _learnings_led_to(selected: Selected, items: Sequence[Item], state: State, o
     """Return learnings that only recovery copies contain, and that names of erased items lead to.
 
     With the copy of a request goes that of each learning that lists its interactions, also if it quotes others alone.
+    Another user may have had a request with the same id: what was learned from that stays.
 
     Raises `NotRecorded`: the copies cannot be read.
     """
-    stored = {learning.learning_id for learning in selected.learned.read} if selected.learned else set[str]()
+    stored, users = _stored_learnings(selected), {item.user_id for item in items}
     names = {name for item in items for name in names_of(item)}
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         contents = map(content_of, state.copies.read(owner, names=names, erasing=True))
         return [
             learning_item(learning)
             for learning in contents
-            if isinstance(learning, Learning) and learning.learning_id not in stored
+            if isinstance(learning, Learning)
+            and learning.learning_id not in stored
+            and learning.user_id in users
         ]
+
+
+def _stored_learnings(selected: Selected) -> set[str]:
+    """Return the ids of the learnings that were read, which are planned as such."""
+    return {learning.learning_id for learning in selected.learned.read} if selected.learned else set()
 
 
 def _copied_of(
