@@ -139,6 +139,16 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     assert path.read_text(encoding="utf-8") == '{"new": 1}'
 
 
+def only_command(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> Path:
+    """Make a program the only one that is found by its name."""
+    program = folder / "bin" / name
+    program.parent.mkdir()
+    program.write_text(script.replace("{python}", sys.executable), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    return program
+
+
 CLAUDE = """#!{python}
 import json, os, sys
 path = os.path.expanduser("~/.claude.json")
@@ -161,11 +171,7 @@ def test_a_client_with_a_command_of_its_own_writes_its_file_itself(
 ) -> None:
     home = home_of("claude-code")
     home.put({"command": "docs-mcp"}, "docs")
-    program = tmp_path / "bin" / "claude"
-    program.parent.mkdir()
-    program.write_text(CLAUDE.replace("{python}", sys.executable), encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent))
+    only_command(tmp_path, monkeypatch, "claude", CLAUDE)
     assert home.install("--with-key") == 0
     assert "claude mcp add-json" in capsys.readouterr().out
     assert home.data["by_claude"]
@@ -194,11 +200,6 @@ def test_the_command_that_wrote_a_file_is_named_without_the_entry(
 ) -> None:
     home = home_of("vscode")
     home.put({"command": "docs-mcp"}, "docs")
-    program = tmp_path / "bin" / "code"
-    program.parent.mkdir()
-    text = CODE.replace("{python}", sys.executable).replace("{path}", str(home.path))
-    program.write_text(text, encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent))
+    program = only_command(tmp_path, monkeypatch, "code", CODE.replace("{path}", str(home.path)))
     assert home.install("--with-key") == 0
     assert f"Written by: {program} --add-mcp\n" in capsys.readouterr().out
