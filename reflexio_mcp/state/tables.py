@@ -398,7 +398,11 @@ def _is_first(transaction: Transaction) -> bool:
 
 
 def holds_sealed(path: Path) -> bool:
-    """Whether a state file has anything that its key has sealed. An unreadable file counts as such."""
+    """Whether a state file has anything that its key has sealed. An unreadable file counts as such.
+
+    The file is opened to be written, because SQLite first has to take back what a process that ended left half written,
+    and cannot always tell that from what another one is writing at this moment.
+    """
     import sqlite3
 
     try:
@@ -407,14 +411,15 @@ def holds_sealed(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        _check_ours(path)
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as file:
             made = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             return any(
                 file.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0]  # noqa: S608
                 for table in ("keys", "copies", "deletions", "log")
                 if table in made
             )
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return True
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+import reflexio_mcp.state.state as state_module
 from reflexio_mcp.state.copies import Row
+from reflexio_mcp.state.days import uptime
 from reflexio_mcp.state.records import (
     Copied,
     Erasure,
@@ -28,6 +30,16 @@ from tests.support.resealing import reseal, reseal_jobs_in_earlier_form, unchang
 KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 OPERATOR = Owner("account", caller="key of the operator")
 ALICE = Owner("account", "alice", "key of alice")
+LONG_SECONDS = 1000 * 86_400
+"""Longer than any test lets pass."""
+
+
+@pytest.fixture(autouse=True)
+def a_machine_that_has_long_been_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes for rows by being taken from them, so a machine that has just started would be older than itself."""
+    monkeypatch.setattr(
+        state_module, "uptime", lambda: uptime()._replace(seconds=uptime().seconds + LONG_SECONDS)
+    )
 
 
 @dataclass

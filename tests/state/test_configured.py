@@ -1,6 +1,7 @@
 """What the settings say of the state, what is refused, and what is never shown."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,6 +132,21 @@ def test_beside_an_unreadable_state_no_key_is_made(tmp_path: Path) -> None:
     with pytest.raises(StateUnusable):
         local_key(load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")}))
     assert not (tmp_path / "fingerprint.key").exists()
+
+
+def test_a_state_that_a_killed_process_left_half_written_before_it_had_a_key_gets_one(tmp_path: Path) -> None:
+    settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+    open_state(settings).prune()
+    state = tmp_path / "state.db"
+    with closing(sqlite3.connect(state, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN IMMEDIATE")
+        for number in range(100):  # more than SQLite keeps in memory
+            writer.execute("INSERT INTO log (line, chain) VALUES (?, ?)", ("words " * 1000, str(number)))
+        left = {path.name: path.read_bytes() for path in (state, tmp_path / "state.db-journal")}
+    for name, content in left.items():
+        (tmp_path / name).write_bytes(content)
+    assert local_key(settings) == (tmp_path / "fingerprint.key").read_bytes()
 
 
 def test_a_key_that_another_process_makes_with_its_state_meanwhile_is_used(
