@@ -241,12 +241,12 @@ class Parser(ArgumentParser):
         super().error(visible(message))
 
 
-def build_parser(help_of_commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
+def build_parser(*, for_completion: bool = False) -> tuple[Parser, dict[str, Parser]]:
     """Return the parser of everything and those of the commands.
 
     Args:
-        help_of_commands: the help text of the list of commands, which a completion script needs. `--help` shows no such
-            list: its description has the commands in groups.
+        for_completion: with a list of all commands, and `version`. `--help` shows no such list: its description has
+            the commands in groups.
     """
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = Parser(
@@ -262,8 +262,13 @@ def build_parser(help_of_commands: str = SUPPRESS) -> tuple[Parser, dict[str, Pa
     )
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
     subparsers = top.add_subparsers(
-        dest="command", metavar="COMMAND", help=help_of_commands, parser_class=Parser
+        dest="command",
+        metavar="COMMAND",
+        help="what to do" if for_completion else SUPPRESS,
+        parser_class=Parser,
     )
+    if for_completion:  # `parse` reads the word as the option of the same name
+        subparsers.add_parser("version", help="print the version")
     parsers: dict[str, Parser] = {}
     for title, group in COMMANDS.items():
         top.description = f"{top.description}\n{title}:\n"
@@ -441,7 +446,7 @@ def _run_state(arguments: Namespace) -> int:
 def _complete(arguments: Namespace) -> int:
     import shtab
 
-    top, _ = build_parser(help_of_commands="what to do")
+    top, _ = build_parser(for_completion=True)
     sys.stdout.write(shtab.complete(top, shell=arguments.shell))
     return 0
 
@@ -528,7 +533,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "completion": Command(
             "print a script with which your shell completes commands and options",
             _complete,
-            'eval "$(reflexio-mcp completion bash)"          in ~/.bashrc; likewise for zsh in ~/.zshrc\n'
+            'eval "$(reflexio-mcp completion bash)"          in ~/.bashrc\n'
+            'eval "$(reflexio-mcp completion zsh)"           in ~/.zshrc, after compinit\n'
             "reflexio-mcp completion fish > ~/.config/fish/completions/reflexio-mcp.fish",
             [_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")],
             settings=(),

@@ -326,20 +326,20 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     wanted, screen = filter_of(arguments.filter, settings), Screen(settings)
     progress = TerminalProgress()
 
-    # As for `Export`, `redact` is `None` to find out what would be in it.
-    async def write(file: BinaryIO, redact: bool | None) -> Manifest:
+    # As for `Export`, `redact` is `None` while it is undecided.
+    async def write(file: BinaryIO, redact: bool | None, is_plan: bool) -> Manifest:
         async with open_scope(settings) as scope:
             place, personal = location_of(settings), settings.personal_data
             export = Export(scope, wanted, place, redact, readme, progress, personal=personal)
             manifest = await export.write(file)
-            if redact is not None:
+            if not is_plan:
                 await _note_export(scope, settings, wanted, manifest)
             return manifest
 
-    def write_with_progress(file: BinaryIO, redact: bool | None) -> Manifest:
+    def write_with_progress(file: BinaryIO, redact: bool | None, *, is_plan: bool) -> Manifest:
         try:
             with progress.shown():
-                return anyio.run(write, file, redact)
+                return anyio.run(write, file, redact, is_plan)
         except KeyboardInterrupt:
             done = f"{progress.last}. " if progress.last else ""
             sys.stderr.write(f"\nInterrupted: {done}{path} was not written. Run the command again.\n")
@@ -348,13 +348,13 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if at_terminal and not arguments.yes and not arguments.json:
         with TemporaryFile() as file:
-            plan = write_with_progress(file, None)
+            plan = write_with_progress(file, arguments.redact or None, is_plan=True)
         _say_exported(screen, Exported(archive=plan))
         if not agreed(f"Write {path}"):
             screen.say("Nothing was written.")
             return 1
     with TemporaryFile() as file:
-        manifest = write_with_progress(file, arguments.redact)
+        manifest = write_with_progress(file, arguments.redact, is_plan=False)
         save(file, path)
     done = Exported(archive=manifest, file=str(path))
     if arguments.json:

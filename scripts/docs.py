@@ -21,7 +21,7 @@ import plugin
 import published
 from bootstrap import ROOT
 
-from benchmarks.counting import SEEN_BUDGET, per_tool
+from benchmarks.counting import per_tool
 from reflexio_mcp.cli import COMMANDS, FILTER_HELP, build_parser
 from reflexio_mcp.consent.forms import ANSWER_SECONDS
 from reflexio_mcp.install.clients import CLIENTS, Client, Layout, System
@@ -77,6 +77,13 @@ def listed() -> tuple[dict[str, object], ...]:
     return tuple(tool.model_dump(by_alias=True, exclude_none=True) for tool in offered(everything))
 
 
+def _not_embedded() -> str:
+    """The tools that are not offered with the embedded store."""
+    embedded = {tool.name for tool in offered(Settings())}
+    names = [f"`{tool['name']}`" for tool in listed() if tool["name"] not in embedded]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def tools() -> str:
     """The tool table with what each costs in a model's context."""
     rows = ["| Tool | What it does | Changes | Tokens |", "|---|---|---|---:|"]
@@ -95,8 +102,8 @@ def tools() -> str:
     return (
         "\n".join(rows)
         + "\n\n*Tokens* counts name, description and input schema (`cl100k_base`), which a model is given in every "
-        f"conversation. The limit for all tools is {SEEN_BUDGET:,}. `restore_requests` is left out if "
-        "`REFLEXIO_MCP_RECOVERY_DAYS` is 0.\n"
+        "conversation. `restore_requests` is left out if `REFLEXIO_MCP_RECOVERY_DAYS` is 0, and "
+        f"with the embedded store, which learns nothing, {_not_embedded()}.\n"
     )
 
 

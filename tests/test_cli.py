@@ -198,6 +198,7 @@ def test_a_shell_completes_commands_options_and_their_values(
     offered = [sorted(line.split()) for line in done.stdout.splitlines()]
     assert (offered[:3], done.stderr) == ([["serve", "sessions"], ["--source"], ["check"]], "")
     assert {"sse", "stdio", "streamable-http"} == set(offered[3])
+    assert "version" in (tmp_path / "script").read_text(encoding="utf-8")
 
 
 @POSIX

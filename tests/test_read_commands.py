@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -432,6 +433,32 @@ def test_an_export_neither_replaces_a_file_nor_makes_a_folder(run: Run, tmp_path
     assert "its folder does not exist" in run("export", "--output", str(nowhere), code=2)
     assert not nowhere.parent.exists()
     assert there.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "promise"),
+    [
+        ([], "--redact replaces recognized secrets"),
+        (["--redact"], "Recognized secrets are replaced by their kinds"),
+    ],
+)
+def test_before_it_asks_an_export_says_what_becomes_of_secrets(
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    promise: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO("n\n"))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output = tmp_path / "all.zip"
+    assert main(["export", "--store", store, "--output", str(output), *options]) == 1
+    said = capsys.readouterr().out
+    assert promise in said
+    assert said.endswith("Nothing was written.\n")
+    assert not output.exists()
 
 
 def test_a_configuration_for_one_user_does_not_print_the_log_which_names_other_users(
