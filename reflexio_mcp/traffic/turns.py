@@ -4,6 +4,7 @@ A call gives up its turn while it waits for a person who answers a form, or for 
 lets waiting calls of its account go first from time to time, and long work rests while others have a turn.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
@@ -145,8 +146,11 @@ class Turn:
             self._account.paused -= 1
 
     def give_way(self) -> None:
-        """Rest if it is time to, and somebody else has a turn. Blocks the thread."""
-        if time.perf_counter() - self._rested_at < WORK_SECONDS:
+        """Rest if it is time to, and somebody else has a turn. Blocks the thread.
+
+        In the event loop it does nothing: a rest there would keep the others waiting, too.
+        """
+        if time.perf_counter() - self._rested_at < WORK_SECONDS or in_event_loop():
             return
         if self._others_have_turns:
             time.sleep(REST_SECONDS)
@@ -184,6 +188,15 @@ class Turn:
         self._account.calls_from_address[self._address] -= 1
         if not self._account.calls_from_address[self._address]:
             del self._account.calls_from_address[self._address]
+
+
+def in_event_loop() -> bool:
+    """Whether the calling thread runs the event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 _current: Final[ContextVar[Turn | None]] = ContextVar("reflexio_mcp_turn", default=None)

@@ -45,6 +45,7 @@ from reflexio_mcp.traffic.reading.lookup import get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
+from reflexio_mcp.traffic.turns import give_way
 
 __all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target", "check_judged"]
 
@@ -52,7 +53,8 @@ EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
 
 LIGHT_CHARS: Final = 50_000
-"""Requests with more text are added in a thread."""
+LIGHT_REQUESTS: Final = 50
+"""More requests, or requests with more text, are added in a thread."""
 
 OPENING_CHARS: Final = 2_000
 """Length of text that is searched for secrets before its first words are shown."""
@@ -136,13 +138,15 @@ class Selected:
     _newest: list[_Beginning] = field(default_factory=list[_Beginning])
 
     async def add(self, scope: Scope, requests: Sequence[RequestWithInteractions]) -> None:
-        if sum(map(content_chars, requests)) > LIGHT_CHARS:
+        if len(requests) > LIGHT_REQUESTS or sum(map(content_chars, requests)) > LIGHT_CHARS:
             await in_heavy_thread(scope.owner, partial(self._add, requests))
         else:
             self._add(requests)
 
     def _add(self, requests: Sequence[RequestWithInteractions]) -> None:
-        self.items += map(item_of, requests)
+        for request in requests:
+            give_way()
+            self.items.append(item_of(request))
         beginnings = [
             _Beginning(order_of(item), item.request.request_id, self._opening(item))
             for item in nlargest(EXAMPLES, requests, key=order_of)
