@@ -1,7 +1,9 @@
 """Runs the app, and stops it so that every call gets an answer."""
 
 import asyncio
+import importlib
 import os
+import pkgutil
 import signal
 import socket
 import struct
@@ -38,6 +40,9 @@ BACKLOG: Final = 2048
 
 UNREAD_SECONDS: Final = 60.0
 """How long a client may leave an answer unread."""
+
+FOLDERS_OF_CALLS: Final = ("consent", "embedded_store", "explorer", "matching", "render", "rest", "tools", "traffic")
+"""Packages of which calls need every module."""
 
 MOST_USERS: Final = 20
 """Maximum number of users that the start-up lines name."""
@@ -139,12 +144,21 @@ def serve(settings: Settings) -> int:
     app = HttpApp(settings, tokens)
     for name in app.server.tool_permissions:
         sdk_tool(name)  # otherwise calls would wait for its import
+    _import_what_calls_need()
     tune_collector()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     for line in start_lines(settings, listener.getsockname()[:2], kept_in):
         _say(line)
     return anyio.run(_serve, settings, app, listener)
+
+
+def _import_what_calls_need() -> None:
+    """Import what calls would import when they first need it: meanwhile the calls of others would wait."""
+    for folder in FOLDERS_OF_CALLS:
+        package = importlib.import_module(f"reflexio_mcp.{folder}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def uvicorn_server(app: HttpApp) -> _Server:

@@ -53,7 +53,7 @@ EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
 
 LIGHT_CHARS: Final = 50_000
-LIGHT_REQUESTS: Final = 50
+LIGHT_REQUESTS: Final = 10
 """More requests, or requests with more text, are added in a thread."""
 
 OPENING_CHARS: Final = 2_000

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
-from reflexio_mcp.traffic.content import order_of, texts_of
+from reflexio_mcp.traffic.content import order_of, pieces, texts_of
 
 __all__ = ["Duplicate", "DuplicateRun"]
 
@@ -28,8 +28,6 @@ POSITIONS_TRIED: Final = 8
 
 REQUESTS_KEPT: Final = 200_000
 """Maximum number of requests compared across sessions."""
-
-PIECE_CHARS: Final = 50_000
 
 
 Goes: TypeAlias = dict[str, StoredRequest]
@@ -301,8 +299,7 @@ def _shared_parts(interaction: StoredInteraction) -> str:
     """Return the parts that equal interactions share: letters and digits, image, action, and tool data."""
     folded = "\0".join(texts_of(interaction)).casefold()
     # In pieces, because no other thread runs before `filter` and `join` are done with a text.
-    pieces = (folded[start : start + PIECE_CHARS] for start in range(0, len(folded), PIECE_CHARS))
-    text = "".join(["".join(filter(str.isalnum, piece)) for piece in pieces])
+    text = "".join(["".join(filter(str.isalnum, piece)) for _, piece in pieces(folded, 0)])
     others = (
         interaction.interacted_image_url,
         interaction.image_digest,
