@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
+from reflexio_mcp.traffic.turns import give_way
 
 READ_CHARS: Final = 1_000_000
 SENTENCE_CHARS: Final = 300
@@ -473,6 +474,7 @@ def _strongest(plain: str) -> Iterator[Passage]:
     previous_start = 0
     previous_signs: dict[SignName, int] = {}
     for sentence in _SENTENCE.finditer(plain):
+        give_way()
         signs = _signs_in(sentence[0])
         both = previous_signs | signs
         start = previous_start if previous_signs else sentence.start()
