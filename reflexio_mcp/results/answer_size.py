@@ -39,6 +39,11 @@ class Room:
         self._structured = structured
         self.empty = True
 
+    @property
+    def most_chars(self) -> int:
+        """No text that shows more characters fits."""
+        return min(self._text, self._structured)
+
     def fits(self, row: Row) -> bool:
         text, json = _sizes(row)
         return text <= self._text and json <= self._structured

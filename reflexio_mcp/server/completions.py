@@ -14,6 +14,7 @@ from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.turns import give_way
 
 LOOK_SECONDS: Final = 1.0
 SESSIONS_LOOKED_AT: Final = 50
@@ -41,7 +42,8 @@ async def complete(app: App, params: types.CompleteRequestParams) -> types.Compl
                     left -= 1
                     if not left:
                         break
-    values = [value for value in seen if value.casefold().startswith(typed) and _is_name(field, value)]
+    meant = [value for value in seen if value.casefold().startswith(typed)]
+    values = await anyio.to_thread.run_sync(_names, field, meant)
     found = types.Completion(
         values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
     )
@@ -55,6 +57,15 @@ def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, to
     if isinstance(ref, types.ResourceTemplateReference):
         return ref.uri in [template.uri_template for template in templates(tools)]
     return any(ref.name == prompt.name and prompt.needs <= tools for prompt in PROMPTS)
+
+
+def _names(field: str, values: list[str]) -> list[str]:
+    names: list[str] = []
+    for value in values:
+        give_way()
+        if _is_name(field, value):
+            names.append(value)
+    return names
 
 
 def _is_name(field: str, value: str) -> bool:

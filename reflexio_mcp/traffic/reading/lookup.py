@@ -30,6 +30,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager, unreadable_request
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.tasks import for_each
+from reflexio_mcp.traffic.turns import give_way
 
 __all__ = [
     "CONTENT_CHARS",
@@ -193,7 +194,11 @@ def _interactions(
     rows: list[InteractionRow] = []
     for number, interaction in enumerate(item.interactions[index:], index):
         chars, other_chars = content_chars, OTHER_CHARS
+        content_left = 0 if masked else len(interaction.content) - begin
+        while room.empty and chars > LEAST_CHARS and min(chars, content_left) > room.most_chars:
+            chars, other_chars = _less(chars, other_chars)
         while True:
+            give_way()
             row = interaction_row(
                 interaction,
                 chars,
@@ -205,7 +210,7 @@ def _interactions(
             # The first interaction is cut until it fits.
             if room.fits(row) or not room.empty or chars <= LEAST_CHARS:
                 break
-            chars, other_chars = chars * 3 // 4, max(LEAST_CHARS, min(other_chars, chars // 4))
+            chars, other_chars = _less(chars, other_chars)
         if not room.take(row):  # an empty answer takes a row of any size
             return rows, (number, begin)
         rows.append(row)
@@ -215,6 +220,11 @@ def _interactions(
             return rows, (number, end)
         begin = 0
     return rows, None
+
+
+def _less(chars: int, other_chars: int) -> tuple[int, int]:
+    """Return smaller limits for the content of an interaction and for its other texts."""
+    return chars * 3 // 4, max(LEAST_CHARS, min(other_chars, chars // 4))
 
 
 async def read_set(
