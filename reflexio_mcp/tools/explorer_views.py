@@ -60,6 +60,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
 from reflexio_mcp.traffic.tasks import in_heavy_thread
+from reflexio_mcp.traffic.turns import give_way_in_loop
 
 IDS_AT_ONCE: Final = 500
 """Maximum number of requests that one call may name."""
@@ -205,6 +206,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
         for item in found:
             by_session.setdefault(item.request.session_id, []).append(item)
         for session_id, items in by_session.items():
+            await give_way_in_loop()
             items.sort(key=lambda item: item.request.created_at, reverse=True)
             rows = [_page_row(scope, row, {}, restored_ids) for row in await showing.requests(items)]
             groups.setdefault(scope.shown_id(session_id), []).extend(rows)
