@@ -41,7 +41,16 @@ BACKLOG: Final = 2048
 UNREAD_SECONDS: Final = 60.0
 """How long a client may leave an answer unread."""
 
-FOLDERS_OF_CALLS: Final = ("consent", "embedded_store", "explorer", "matching", "render", "rest", "tools", "traffic")
+FOLDERS_OF_CALLS: Final = (
+    "consent",
+    "embedded_store",
+    "explorer",
+    "matching",
+    "render",
+    "rest",
+    "tools",
+    "traffic",
+)
 """Packages of which calls need every module."""
 
 MOST_USERS: Final = 20
