@@ -41,17 +41,8 @@ BACKLOG: Final = 2048
 UNREAD_SECONDS: Final = 60.0
 """How long a client may leave an answer unread."""
 
-FOLDERS_OF_CALLS: Final = (
-    "consent",
-    "embedded_store",
-    "explorer",
-    "matching",
-    "render",
-    "rest",
-    "tools",
-    "traffic",
-)
-"""Packages of which calls need every module."""
+IMPORTED_FIRST: Final = ("embedded_store", "render", "rest", "tools", "traffic")
+"""Packages with modules that are otherwise imported by the first call that needs them."""
 
 MOST_USERS: Final = 20
 """Maximum number of users that the start-up lines name."""
@@ -153,7 +144,7 @@ def serve(settings: Settings) -> int:
     app = HttpApp(settings, tokens)
     for name in app.server.tool_permissions:
         sdk_tool(name)  # otherwise calls would wait for its import
-    _import_what_calls_need()
+    _import_modules_of_calls()
     tune_collector()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -162,10 +153,10 @@ def serve(settings: Settings) -> int:
     return anyio.run(_serve, settings, app, listener)
 
 
-def _import_what_calls_need() -> None:
-    """Import what calls would import when they first need it: meanwhile the calls of others would wait."""
-    for folder in FOLDERS_OF_CALLS:
-        package = importlib.import_module(f"reflexio_mcp.{folder}")
+def _import_modules_of_calls() -> None:
+    """Import what a call would import while the calls of others wait for it."""
+    for name in IMPORTED_FIRST:
+        package = importlib.import_module(f"reflexio_mcp.{name}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
 

@@ -41,7 +41,7 @@ class Room:
 
     @property
     def most_chars(self) -> int:
-        """No text that shows more characters fits."""
+        """The most characters that a row can show and still fit."""
         return min(self._text, self._structured)
 
     def fits(self, row: Row) -> bool:

@@ -150,7 +150,7 @@ class Turn:
 
         In the event loop it does nothing: a rest there would keep the others waiting, too.
         """
-        if time.perf_counter() - self._rested_at < WORK_SECONDS or in_event_loop():
+        if time.perf_counter() - self._rested_at < WORK_SECONDS or _in_event_loop():
             return
         if self._others_have_turns:
             time.sleep(REST_SECONDS)
@@ -190,7 +190,7 @@ class Turn:
             del self._account.calls_from_address[self._address]
 
 
-def in_event_loop() -> bool:
+def _in_event_loop() -> bool:
     """Whether the calling thread runs the event loop."""
     try:
         asyncio.get_running_loop()

@@ -194,6 +194,7 @@ def _interactions(
     rows: list[InteractionRow] = []
     for number, interaction in enumerate(item.interactions[index:], index):
         chars, other_chars = content_chars, OTHER_CHARS
+        # Sizes that cannot fit are not tried: to show as much takes long if most of it has to be escaped.
         content_left = 0 if masked else len(interaction.content) - begin
         while room.empty and chars > LEAST_CHARS and min(chars, content_left) > room.most_chars:
             chars, other_chars = _less(chars, other_chars)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from reflexio_mcp.traffic.content import find_all, pieces
-from reflexio_mcp.traffic.turns import give_way
 
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
@@ -257,7 +256,6 @@ def _names_in(low: str) -> "Iterator[re.Match[str]]":
     words = _ASCII_BEGIN_NAMES if low.isascii() else _BEGIN_NAMES
     for start, piece in pieces(low, overlap=_LONGEST_BEGINNING):
         for word in words:
-            give_way()
             place = piece.find(word)
             while place >= 0:
                 places.add(start + place)
