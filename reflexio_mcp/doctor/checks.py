@@ -1,10 +1,13 @@
 """The checks of a set-up, and their problems."""
 
+import errno
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import anyio
@@ -173,14 +176,32 @@ async def _store(setup: Setup) -> Finding | None:
     name = visible("REFLEXIO_MCP_STORE", path)
     if path == ":memory:":
         return note("nothing is kept: the store is in memory")
-    if not await anyio.Path(path).exists():
-        return ok(f"the first call creates {name}")
     try:
+        if not await anyio.to_thread.run_sync(_is_there, path):
+            return ok(f"the first call creates {name}")
         async with setup.client() as client:
             await client.whoami()
+    except OSError as error:
+        return problem("store-not-usable", f"{name} cannot be opened or created: {error.strerror}.")
     except ReflexioError as error:
         return problem("store-not-usable", error.said or refusal(failure_facts(error), SHELL).said)
     return ok(f"{name} can be used")
+
+
+def _is_there(path: str) -> bool:
+    """Whether the file is there. If not, the first call can create it.
+
+    Raises:
+        OSError: the file cannot be looked for, or a folder does not let this user create it.
+    """
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+        return False
+    return True
 
 
 async def _state(setup: Setup) -> Finding | None:
@@ -248,6 +269,9 @@ async def _key(setup: Setup) -> Finding | None:
     key, url = setup.settings.api_key, setup.settings.base_url
     if not url:
         return None
+    is_in_clear = re.match(r"http://(?!(localhost|127\.[\d.]+|\[::1\])(:\d+)?(/|$))", url)
+    if setup.key_unknown and is_in_clear:
+        return problem("key-sent-in-clear", "The client sends its key to another machine over plain http.")
     if setup.key_unknown:
         return note("the key is not known here, so access is not checked")
     if not key:
@@ -261,7 +285,7 @@ async def _key(setup: Setup) -> Finding | None:
         usable = False
     if not usable:
         return problem("key-malformed", "REFLEXIO_API_KEY is not a key.")
-    if re.match(r"http://(?!(localhost|127\.[\d.]+|\[::1\])(:\d+)?(/|$))", url):
+    if is_in_clear:
         return problem("key-sent-in-clear", "The key is sent to another machine over plain http.")
     return ok("a key is set")
 

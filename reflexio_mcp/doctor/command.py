@@ -23,8 +23,8 @@ from reflexio_mcp.settings import OPTIONS, is_reference
 
 __all__ = ["run_doctor"]
 
-_VARIABLE: Final = re.compile(r"(?<![\w.])[A-Z_]\w+")
-"""The variable in a reference, unless only the client can resolve it: in `${KEY}`, not in `${input:key}` or
+_VARIABLE: Final = re.compile(r"(?<![\w.])(?<!input:)[A-Z_]\w+")
+"""The variable in a reference, unless only the client can resolve it: in `${KEY}` and `${env:KEY}`, not in `${input:KEY}` or
 `${{secrets.KEY}}`."""
 
 

@@ -86,6 +86,18 @@ def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: Machine)
     assert "key-sent-in-clear" in machine.problems()
 
 
+def test_a_key_that_only_the_client_knows_is_not_looked_up_here_and_may_be_sent_in_clear(machine: Machine) -> None:
+    machine.set("SECRET", "a variable of this shell")
+    env = {"REFLEXIO_URL": "http://127.0.0.1:9", "REFLEXIO_API_KEY": "${input:SECRET}"}
+    machine.entry(command=sys.executable, args=["-m", "reflexio_mcp"], env=env)
+    notes = [one["what"] for one in machine.examined()["findings"] if one["status"] == "note"]
+    assert any(what.startswith("the key is not known here") for what in notes)
+    machine.entry(
+        command=sys.executable, args=["-m", "reflexio_mcp"], env=env | {"REFLEXIO_URL": "http://reflexio.invalid"}
+    )
+    assert "key-sent-in-clear" in machine.problems()
+
+
 def test_a_healthy_server_is_well_and_nothing_is_changed_there(machine: Machine) -> None:
     seen: list[str] = []
     with api(seen=seen) as url:
@@ -166,10 +178,26 @@ def test_a_file_that_cannot_be_the_store_is_recognised(
     assert machine.problems() == {name}
 
 
+def test_a_store_that_cannot_be_looked_for_is_recognised(machine: Machine) -> None:
+    machine.set("REFLEXIO_MCP_STORE", str(machine.home / ("x" * 300) / "x.db"))
+    assert machine.problems() == {"store-not-usable"}
+
+
+def test_a_store_that_the_first_call_could_not_create_is_recognised(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tests may run as root, for whom no folder is closed.
+    monkeypatch.setattr("os.access", lambda path, mode: path != machine.home)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    machine.set("REFLEXIO_MCP_STORE", str(machine.home / "new" / "x.db"))
+    (finding,) = [one for one in machine.examined()["findings"] if one["status"] == "failure"]
+    assert finding["name"] == "store-not-usable"
+    assert finding["what"].endswith("cannot be opened or created: Permission denied.")
+
+
 def test_a_folder_that_is_a_file_is_recognised(machine: Machine) -> None:
     (machine.home / "file").touch()
     machine.set("REFLEXIO_MCP_STORE", str(machine.home / "file" / "x.db"))
-    assert machine.problems() == {"state-not-usable"}
+    assert machine.problems() == {"store-not-usable"}
 
 
 def test_a_key_that_is_not_the_one_of_the_state_is_recognised(machine: Machine) -> None:

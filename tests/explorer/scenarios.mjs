@@ -337,7 +337,7 @@ export async function findsWhatIsNotLoaded(browser) {
   await rows(view).first().locator(".title").click();
   await view.locator("#conversation .exchange.hit mark").first().waitFor();
   await turn(view, "Note 19:").waitFor();
-  assert.equal(await turn(view, /Note \d+:/).count(), 5, "the whole conversation is read, not its hits alone");
+  await comesTo(async () => assert.equal(await turn(view, /Note \d+:/).count(), 5, "the whole conversation is read, not its hits alone"));
   await close(view);
   await view.locator("#words").fill("nothing says this");
   await view.locator(".blank", { hasText: "All conversations were searched." }).waitFor();
