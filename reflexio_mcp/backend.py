@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,10 @@ KEY_OF_WRONG_SIZE: Final = (
 )
 
 
+_WAITS_FOR_KEY: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""Seconds before each further look for a key file that is missing beside a state. The last look decides."""
+
+
 def default_store() -> Path:
     import platformdirs
 
@@ -109,10 +114,14 @@ def local_key(settings: Settings) -> bytes | None:
         private_files.restrict(path)
     try:
         found = private_files.read_secret(path)
-        if found is None and holds_sealed(folder / _STATE_FILE):
-            found = private_files.read_secret(path)  # another process may have made both files since
-            if found is None:
+        waits = iter(_WAITS_FOR_KEY)
+        # Another process may be making both files at this moment.
+        while found is None and holds_sealed(folder / _STATE_FILE):
+            wait = next(waits, None)
+            if wait is None:
                 raise WrongKey(*KEY_MISSING)
+            time.sleep(wait)
+            found = private_files.read_secret(path)
         if found is None:
             private_files.make_secret(path, secrets.token_bytes(_KEY_BYTES))
             found = private_files.read_secret(path) or b""  # empty if somebody has removed it at once
@@ -222,7 +231,7 @@ def open_client(settings: Settings) -> "ReflexioClient":
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
 
 
-def scopes_of(settings: Settings) -> "partial[Scope]":
+def scopes_of(settings: Settings) -> "Callable[..., Scope]":
     """Make scopes of this configuration, each from a client and the user of the scope."""
     from reflexio_mcp.traffic.content import Fingerprints
     from reflexio_mcp.traffic.policy import policy_at
@@ -234,14 +243,23 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
     def secret_of_fingerprints() -> bytes:
         return shared_secret.encode() if shared_secret else process_key(settings)
 
-    return partial(
+    policy = policy_at(settings.policy)
+
+    def scope_of(client: "ReflexioClient", user_id: str = "", caller: str = "") -> Scope:
+        # The client and the policy cannot know each other, and each needs one thing of the other.
+        client.holds = lambda: policy.now().hold
+        policy.clock_ahead = lambda: client.clock_ahead
+        return new_scope(client, user_id, caller)
+
+    new_scope = partial(
         Scope,
         masked=settings.mask,
         learns=not settings.embedded,
         embedded=settings.embedded,
-        policy=policy_at(settings.policy),
+        policy=policy,
         fingerprints=Fingerprints(secret_of_fingerprints),
     )
+    return scope_of
 
 
 @asynccontextmanager

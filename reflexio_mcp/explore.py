@@ -74,7 +74,8 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
     filter_of(first_filter, settings)  # refuses a wrong filter before a window opens
     if settings.user_id:
         first_filter.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
-    # The person at the browser consents, so the page's own question replaces a form.
+    # The person at the browser consents, so the page's own question replaces a form, also for `auto`: no form can be
+    # shown here, and then it previews.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
     # That person is the operator too, and could raise the cap: 0 is no cap, and no names mean every tool.
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=(), delete_cap=0)
@@ -124,7 +125,7 @@ class _Progress:
             )
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the parameters of the notifications, as they came, once."""
+        """Return the parameters of the newest notification of each call, in the form in which it came, once."""
         untold, self._untold = self._untold, {}
         return list(untold.values())
 

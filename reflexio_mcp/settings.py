@@ -258,7 +258,7 @@ class Settings:
         "deletion",
         "",
         "TOML file that says what nobody may delete (hold) and what "
-        "`delete --finding expired` deletes (expire). It is read again when it changes.",
+        "`delete --finding expired` deletes (expire). It is read again within 5 seconds of a change.",
         limits=True,
     )
     host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")

@@ -134,7 +134,7 @@ class Setup:
 
     where: str
     env: Mapping[str, str]
-    key_unknown: bool = False  # the entry refers to a key that is not visible here
+    key_unknown: bool = False  # the entry refers to a key that this shell does not have
     settings: Settings = field(default_factory=Settings)
 
     def client(self) -> ReflexioClient:
@@ -195,7 +195,7 @@ def _is_there(path: str) -> bool:
         OSError: the file cannot be looked for, or a folder does not let this user create it.
     """
     try:
-        os.stat(path)
+        Path(path).stat()
     except FileNotFoundError:
         folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -271,7 +271,9 @@ async def _key(setup: Setup) -> Finding | None:
         return None
     is_in_clear = re.match(r"http://(?!(localhost|127\.[\d.]+|\[::1\])(:\d+)?(/|$))", url)
     if setup.key_unknown and is_in_clear:
-        return problem("key-sent-in-clear", "The client sends its key to another machine over plain http.")
+        return problem(
+            "key-sent-in-clear", "A key that the client has is sent to another machine over plain http."
+        )
     if setup.key_unknown:
         return note("the key is not known here, so access is not checked")
     if not key:
@@ -313,7 +315,7 @@ CHECKS: Final[dict[str, Callable[[Setup], Awaitable[Finding | None]]]] = {
     "key": _key,
     "backend": _backend,
 }
-"""The checks in order. A check that does not apply returns `None`."""
+"""The checks in order: `settings` loads what the others use. A check that does not apply returns `None`."""
 
 
 async def examine(setup: Setup, add: Callable[[Finding], None]) -> None:

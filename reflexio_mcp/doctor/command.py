@@ -16,7 +16,7 @@ import anyio
 from reflexio_mcp import __version__
 from reflexio_mcp.doctor.checks import Finding, Setup, examine, note, ok, problem
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout
-from reflexio_mcp.install.entry import command_of, is_ours, settings_of, visible
+from reflexio_mcp.install.entry import NAME, command_of, is_ours, settings_of, visible
 from reflexio_mcp.install.files import ClientFile, InstallError
 from reflexio_mcp.results.base import visible as escaped
 from reflexio_mcp.settings import OPTIONS, is_reference
@@ -24,8 +24,8 @@ from reflexio_mcp.settings import OPTIONS, is_reference
 __all__ = ["run_doctor"]
 
 _VARIABLE: Final = re.compile(r"(?<![\w.])(?<!input:)[A-Z_]\w+")
-"""The variable in a reference, unless only the client can resolve it: in `${KEY}` and `${env:KEY}`, not in `${input:KEY}` or
-`${{secrets.KEY}}`."""
+"""The variable in a reference, unless only the client can resolve it: in `${KEY}` and `${env:KEY}`, not in
+`${input:KEY}` or `${{secrets.KEY}}`."""
 
 
 @dataclass(slots=True)
@@ -94,11 +94,11 @@ async def _examine_all(env: Mapping[str, str], report: Report) -> None:
         given = frozenset(
             (name, value) for name, value in setup.env.items() if name.startswith("REFLEXIO") and value
         )
-        same = examined.setdefault((given, setup.key_unknown), setup.where)
-        if same == setup.where:
+        first = examined.setdefault((given, setup.key_unknown), setup.where)
+        if first == setup.where:
             await examine(setup, report.add)
         else:
-            report.add(ok(f"the same settings as {same}")._replace(check="settings", where=setup.where))
+            report.add(ok(f"the same settings as {first}")._replace(check="settings", where=setup.where))
 
 
 def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterator[Setup]:
@@ -111,28 +111,30 @@ def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterat
             add(problem("client-file-unreadable", str(error))._replace(check="clients", where=client.title))
             continue
         for name, entry in entries.items():
+            where = client.title if name == NAME else f"{client.title}, {name}"
+            setup = None
             if is_ours(client, entry):
-                setup, findings = _setup_of(client, entry, layout)
+                try:
+                    setup, findings = _setup_of(client, entry, layout, where)
+                except InstallError as error:
+                    findings = [problem("client-file-unreadable", f"An entry cannot be read. {error}")]
             elif name.startswith("reflexio"):
-                setup, findings = (
-                    None,
-                    [note("a shared server, or another program; run doctor where it runs")],
-                )
+                findings = [note("a shared server, or another program; run doctor where it runs")]
             else:
                 continue
             found_any = True
             for found in findings:
-                add(found._replace(check="clients", where=client.title))
+                add(found._replace(check="clients", where=where))
             if setup:
                 yield setup
     if not found_any:
-        missing = problem(
-            "no-client", "No client's file names this server; plugins and bundles are not looked at."
-        )
+        missing = problem("no-client", "Plugins and bundles of clients are not looked at.")
         add(missing._replace(check="clients", where="Clients"))
 
 
-def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple[Setup, list[Finding]]:
+def _setup_of(
+    client: Client, entry: Mapping[str, Any], layout: Layout, where: str
+) -> tuple[Setup, list[Finding]]:
     """Return an entry's settings for a client started from this shell, and findings on the entry."""
     command = command_of(entry)[0]
     if shutil.which(command, path=layout.env.get("PATH", "")):
@@ -140,17 +142,18 @@ def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple
     else:
         findings = [problem("client-command-missing", f"There is no program {command}.")]
     written = settings_of(client, entry)
-    if client.key_by == "inherit" and KEY in layout.env:
-        # The client passes on this shell's key: a reference to it, as `settings_of` returns a forwarded one.
-        written[KEY] = f"${KEY}"
+    if client.key_by == "inherit" and layout.env.get(KEY):
+        # The client passes on this shell's key, unless the entry has its own.
+        written.setdefault(KEY, f"${KEY}")
     env = {name: _filled_in(value, layout) for name, value in written.items()}
     key = written.get(KEY, "")
-    unset = bool(key) and not env[KEY]
-    if unset and _VARIABLE.search(key):
+    key_unknown = bool(key) and not env[KEY]
+    names_variable = _VARIABLE.search(key) is not None  # otherwise only the client can resolve it
+    if key_unknown and names_variable:
         findings.append(
             problem("client-key-not-set", f"The entry fills {KEY} from a variable that is not set here.")
         )
-    return Setup(client.title, env, key_unknown=unset), findings
+    return Setup(where, env, key_unknown=key_unknown), findings
 
 
 def _filled_in(value: str, layout: Layout) -> str:

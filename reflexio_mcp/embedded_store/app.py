@@ -55,7 +55,7 @@ class EmbeddedStore:
             return 404, {"detail": "Not Found"}
         try:
             body = route.body.model_validate(parsed_json(call.content) if call.content else dict(call.params))
-            # Only this route can shorten its reply. A client does not send the limit in the body.
+            # Only this route takes the limit, which the client does not send in the body.
             if isinstance(body, GetRequests):
                 body.most_reply_bytes = call.most_reply_bytes
         except ValidationError as error:

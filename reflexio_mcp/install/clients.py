@@ -139,8 +139,8 @@ CLIENTS: Final[tuple[Client, ...]] = (
             "windows:LOCALAPPDATA/Packages/Claude_*/LocalCache/Roaming/Claude/claude_desktop_config.json",
             "config/Claude/claude_desktop_config.json",
         ),
-        note="Claude Desktop does not pass your environment on, so the file must contain the key itself, in place of "
-        "your-api-key. Only you can read the file. The .mcpb bundle keeps the key in the system's key store instead.",
+        note="Claude Desktop does not pass your environment on, so the file contains the key itself. "
+        "Only you can read the file. The .mcpb bundle keeps the key in the system's key store instead.",
         key_by="file",
         url_key="",
     ),

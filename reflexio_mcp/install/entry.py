@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from reflexio_mcp.install.clients import BEARER, KEY, Client
 from reflexio_mcp.install.files import InstallError
@@ -86,11 +86,17 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
 
 
 def settings_of(client: Client, held: Mapping[str, Any]) -> dict[str, str]:
-    """Return an entry's settings as variables. Its flags take precedence; a forwarded key is a reference."""
-    variables: dict[str, Any] = held.get(client.env_key) or {}
-    env = {name: str(value) for name, value in variables.items()}
-    if KEY in held.get("env_vars", []):
-        env[KEY] = f"${KEY}"
+    """Return an entry's settings as variables. Its flags take precedence; a forwarded key is a reference.
+
+    Raises:
+        InstallError: its variables are not a table.
+    """
+    variables: Any = held.get(client.env_key) or {}
+    if not isinstance(variables, Mapping):
+        raise InstallError(f"Its {client.env_key} is not a table of variables.")
+    env = {str(name): str(value) for name, value in cast("Mapping[Any, Any]", variables).items()}
+    if KEY in (held.get("env_vars") or []):
+        env.setdefault(KEY, f"${KEY}")
     words = command_of(held)
     flags = parse_flags(words[_end_of_program(words) :])
     return env | {option.env: flags[option.name] for option in OPTIONS if option.name in flags}
@@ -104,7 +110,7 @@ def command_of(held: Mapping[str, Any]) -> list[str]:
 
 
 def is_ours(client: Client, held: Mapping[str, Any], remote: str = "") -> bool:
-    """Whether an entry starts this program or names the shared server at `remote`."""
+    """Whether an entry starts this program; with `remote`, whether it names the shared server there."""
     if remote:
         return held.get(client.url_key) == remote
     return _end_of_program(command_of(held)) > 0

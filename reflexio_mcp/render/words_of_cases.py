@@ -62,8 +62,8 @@ CASES: Final = TopicWords(
         ),
         FactCode.SHARED_RULES_UNREAD: "The shared rules could not be read.",
         FactCode.SHARED_RULES_RETURN: (
-            "Only the operator can remove shared rules. A later run of Reflexio can make a rule that is rejected, "
-            "edited or deleted again, unless the playbooks that it came from and their requests go too."
+            "Only the operator can remove shared rules. A later run of Reflexio can bring back a rule that was "
+            "rejected, edited or deleted, unless the playbooks that it came from and their requests go too."
         ),
     },
     model={
@@ -95,8 +95,8 @@ CASES: Final = TopicWords(
     with_tools={
         ("decide_shared_rules",): {
             FactCode.SHARED_RULES_RETURN: (
-                "decide_shared_rules approves, rejects or deletes shared rules. A later run of Reflexio can make one "
-                "that is rejected or deleted again, unless the playbooks that it came from and their requests go too."
+                "decide_shared_rules approves, rejects or deletes shared rules. A later run of Reflexio can bring one "
+                "back that was rejected or deleted, unless the playbooks that it came from and their requests go too."
             ),
         },
         ("list_learnings",): {

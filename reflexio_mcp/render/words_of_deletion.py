@@ -102,11 +102,19 @@ DELETION: Final = TopicWords(
             "effect. Look again before you rely on {number:it|them}."
         ),
         FactCode.ARRIVED: "{number:more item} of this user arrived meanwhile and {number:is|are} stored.",
+        FactCode.ARRIVED_AND_DELETED: (
+            "{number:more request} of this user arrived at the last moment and {number:was|were} deleted, too, "
+            "without a recovery copy."
+        ),
         FactCode.STILL_LEARNING: (
             "Reflexio may still be learning from {number:user}; new learnings can contain the old text."
         ),
         FactCode.LEARNINGS_APPEARED: (
             "{number:more learning} appeared meanwhile and {number:was|were} deleted too."
+        ),
+        FactCode.LEARNINGS_OVER_CAP: (
+            "{number:more learning} appeared meanwhile and {number:stays|stay}, because no more may be deleted in this "
+            "hour."
         ),
         FactCode.NOT_RECORDED: "The receipt could not be recorded{names:known}.",
         FactCode.COPIES_ON_HOLD: "No recovery copy was erased, because a hold keeps {number} of them.",

@@ -27,7 +27,7 @@ FAILURES: Final = TopicWords(
     anybody={
         FactCode.UNEXPECTED: "Something went wrong inside reflexio-mcp; the server's log says more.",
         FactCode.CALL_TOO_LONG: "The call took too long and was ended.",
-        # Why a call failed, and what to do about it
+        # Why a call failed, and what to do about it. `{names:known}`: what is known of it, in brackets (`words.py`).
         FactCode.NOT_SENT: "The call was not sent to Reflexio{names:known}.",
         FactCode.BAD_ADDRESS: "The connection to Reflexio is not set up right{names:known}.",
         FactCode.TOO_LARGE: "The request is too large for Reflexio{names:known}.",

@@ -87,6 +87,10 @@ class ReflexioClient:
         """What a session weighed in the last page of a user, for the size of the next page over HTTP."""
         self.learned_from: set[tuple[str, int]] = set()
         """Requests that the service has learned from, by id and time: it need not be asked again."""
+        self.clock_ahead = 0.0
+        """Seconds by which this machine's clock was ahead of the service's at its last reply; 0 if it was behind."""
+        self.holds: Callable[[], object] = tuple
+        """Returns what nobody may delete at the moment, for `Sender`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -496,6 +500,8 @@ class ReflexioClient:
             self._sender = self._open()
         try:
             answer = await self._sender.send(call)
+            if answer.server_time is not None:
+                self.clock_ahead = max(0.0, time.time() - answer.server_time)
             return await in_thread_if(answer.is_long, lambda: read(answer))
         except ReflexioError as error:
             if call.kind == "read":
@@ -519,6 +525,7 @@ class ReflexioClient:
             sleep=self._sleep or anyio.sleep,
             clock=self._clock,
             jitter=self._jitter,
+            holds=lambda: self.holds(),
         )
 
 

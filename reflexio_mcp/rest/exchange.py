@@ -81,7 +81,7 @@ class Call:
         repeat: also after a fault of a gateway or the service, as far as that is safe (`_is_safe_to_repeat`); without
             it, only after a lost connection.
         look_first: the caller has to look again before each try, so the call is repeated here only if it was lost with
-            a connection that had been idle.
+            a connection that had been idle. Other deletions are repeated while `Sender.holds` returns the same.
         most_body_bytes: a longer body is `BodyTooLarge`.
         most_reply_bytes: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
     """
@@ -346,6 +346,8 @@ class Sender:
     Args:
         api_key: never shown in an error, even if the service repeats it.
         jitter: a number from 0 to 1 that spreads the waits of several clients.
+        holds: what nobody may delete at the moment. If it changes between two tries of a deletion, there is no further
+            one: whoever makes the deletion has to look again whether a hold keeps what it names.
     """
 
     def __init__(
@@ -357,6 +359,7 @@ class Sender:
         sleep: Callable[[float], Awaitable[object]],
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        holds: Callable[[], object],
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
@@ -364,6 +367,7 @@ class Sender:
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter
+        self._holds = holds
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -379,6 +383,8 @@ class Sender:
         unknown = False
         attempt = faults = 0
         server_fault: errors.ServerFault | None = None
+        deletes = call.kind == "delete"
+        holds = self._holds() if deletes else ()
         while True:
             attempt += 1
             begun = self._clock()
@@ -408,16 +414,18 @@ class Sender:
             safe = _is_safe_to_repeat(
                 found, call, unknown=unknown, took=now - begun, since_first=now + wait - first
             )
-            if not safe or faults >= tries or wait >= deadline - now:
-                if server_fault and isinstance(found, errors.ConnectionLost | errors.TimedOut):
-                    found = server_fault
-                if unknown:
-                    found.effect = "unknown"
-                try:
-                    raise found
-                finally:
-                    del found, server_fault  # the traceback would keep the caller's data
-            await self._sleep(wait)
+            if safe and faults < tries and wait < deadline - now:
+                await self._sleep(wait)
+                if not deletes or self._holds() == holds:
+                    continue
+            if server_fault and isinstance(found, errors.ConnectionLost | errors.TimedOut):
+                found = server_fault
+            if unknown:
+                found.effect = "unknown"
+            try:
+                raise found
+            finally:
+                del found, server_fault  # the traceback would keep the caller's data
 
     def _backoff(self, attempt: int, asked: float | None) -> float:
         longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(attempt, 10))

@@ -1,5 +1,7 @@
 """Bodies of the API. Validators are built at the first use, so that a server starts fast."""
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -8,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.rest import api_limits
 
 __all__ = [
-    "COMPARED_FIELDS",
+    "TEXT_FIELDS",
     "AgentPlaybook",
     "ApplicationStat",
     "Approval",
@@ -146,7 +148,7 @@ class PublishReply(Reply):
 
 
 class StoredInteraction(Received):
-    """The API does not return `image_encoding` and `citations`."""
+    """A stored interaction. The API does not return `image_encoding` and `citations`."""
 
     interaction_id: int
     user_id: str = ""
@@ -202,7 +204,8 @@ class SessionGroup(Received):
     """A session with its requests that match a query.
 
     Args:
-        left_out: how many requests the embedded store did not return, because `Search` cannot match any of them.
+        left_out: how many requests the session has, if the embedded store returned none of them, because `Search`
+            cannot match any; else 0.
         newest: when the newest of the left-out requests arrived, in epoch seconds.
     """
 
@@ -243,7 +246,8 @@ class RequestQuery(SentBody):
     resume_at: tuple[int, str] | None = None
     """Newest second and id of a session, from which the embedded store reads on instead of counting sessions."""
     most_reply_bytes: int | None = None
-    """The embedded store returns as many sessions as fit, at least two. Over HTTP, a longer reply is an error."""
+    """Not sent. The embedded store returns as many sessions as fit, at least two; over HTTP, the client takes a longer
+    reply for an error."""
 
 
 class RequestPage(Reply):
@@ -271,6 +275,8 @@ class DeleteReply(Reply):
 
     deleted_count: int | None = None
     """`None` also for a repeated call, because an earlier try may have deleted something."""
+    deleted_counts: dict[str, int] = {}
+    """In the reply to the deletion of a user: how many were deleted of `requests` and other kinds."""
 
 
 class SessionOutcome(Received):
@@ -497,7 +503,7 @@ class VersionReply(Reply):
     server_version: str = ""
 
 
-COMPARED_FIELDS: Final = (
+TEXT_FIELDS: Final = (
     "role",
     "content",
     "user_action",
@@ -506,11 +512,14 @@ COMPARED_FIELDS: Final = (
     "shadow_content",
     "expert_content",
 )
-"""Fields of an interaction that a repeated publish has to have in common with the stored one."""
+"""Fields of an interaction that are texts."""
 
 
 def as_stored(body: PublishBody) -> RequestWithInteractions:
-    """Return a request in the form of a stored one, with what an erasure can name: its ids and what it says."""
+    """Return a request in the form of a stored one, with what an erasure can name: its ids and what it says.
+
+    It has no times and no interaction ids, which only the service knows.
+    """
     return RequestWithInteractions(
         request=StoredRequest(
             request_id=body.request_id, user_id=body.user_id.strip(), session_id=body.session_id.strip()
@@ -523,7 +532,11 @@ def as_stored(body: PublishBody) -> RequestWithInteractions:
 
 
 def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
-    """Return the arguments in which a stored request differs: labels, and `COMPARED_FIELDS` of interactions."""
+    """Return the arguments in which a stored request differs from a publish.
+
+    Not compared are the experiment, times, and what the API does not return: images and citations. Nor is the order of
+    interactions: stores return them by time, and choose the time of those that were sent without one.
+    """
     sent_labels = {
         "user_id": body.user_id.strip(),
         "session_id": body.session_id.strip(),
@@ -533,18 +546,29 @@ def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]
     }
     stored_labels = stored.request.model_dump(include=set(sent_labels))
     differ = [name for name, sent_label in sent_labels.items() if sent_label != stored_labels[name]]
-    sent = [
-        _compared(interaction) for interaction in body.interaction_data_list if _says_something(interaction)
-    ]
-    if sent != [_compared(interaction) for interaction in stored.interactions]:
+    sent = sorted(
+        _compared(interaction.model_dump())
+        for interaction in body.interaction_data_list
+        if _says_something(interaction)
+    )
+    if sent != sorted(_compared(interaction.model_dump()) for interaction in stored.interactions):
         differ.insert(0, "interactions")
     return differ
 
 
-def _compared(interaction: Interaction | StoredInteraction) -> list[str]:
-    return [getattr(interaction, name).strip() for name in COMPARED_FIELDS]
+def _compared(interaction: Mapping[str, Any]) -> list[str]:
+    """Return what an interaction says, in texts."""
+    lists = (
+        [[use.get(name) or "" for name in ToolUse.model_fields] for use in interaction["tools_used"]],
+        [
+            [used.get(name) for name in RetrievedLearning.model_fields]
+            for used in interaction["retrieved_learnings"]
+        ],
+    )
+    texts = [interaction[name].strip() for name in TEXT_FIELDS]
+    return [*texts, *(json.dumps(values, sort_keys=True) for values in lists)]
 
 
 def _says_something(interaction: Interaction) -> bool:
-    """Whether the server stores an interaction. It drops an interaction with only a role and a time."""
+    """Whether Reflexio stores an interaction. It drops one with only a role and a time."""
     return bool(interaction.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))

@@ -161,13 +161,13 @@ class TaughtLearning(Row):
         LearningCase | None,
         Field(
             description="only: said only in what goes; replace: what it replaced becomes current again; partly: "
-            "also said in what stays; window: quotes only what stays; unknown: quotes nothing that is stored"
+            "also said in what stays; window: quotes only what stays; unknown: what it quotes is not stored, or not all"
         ),
     ] = None
     goes: bool
     content: str = ""
     quoted_in: Annotated[
-        list[str], Field(description="requests that stay and quote it; can teach it again")
+        list[str], Field(description="requests that stay and that it quotes; can teach it again")
     ] = []
     earlier: Annotated[list[Earlier], Field(description="what becomes current again")] = []
 

@@ -413,11 +413,11 @@ class FactCode(StrEnum):
     )
     VERDICTS_NOT_ALL_READ = (
         "verdicts_not_all_read",
-        "not all verdicts could be read; the next facts say why",
+        "not all verdicts could be read; the next facts say why, unless there are more than Reflexio returns",
     )
     QUESTIONS_NOT_ALL_READ = (
         "questions_not_all_read",
-        "not all questions that Reflexio asked people could be read; the next facts say why",
+        "not all questions of Reflexio could be read; the next facts say why, unless there are more than it returns",
     )
     FETCH_ONCE = "fetch_once", "advice: one fetch of `link` within five minutes gets the file"
     ONLY_REQUESTS_IMPORTED = (
@@ -454,6 +454,10 @@ class FactCode(StrEnum):
         "`number` items are stored and may still disappear or change: a call may still take effect",
     )
     ARRIVED = "arrived", "`number` items of this user arrived meanwhile and are stored"
+    ARRIVED_AND_DELETED = (
+        "arrived_and_deleted",
+        "`number` requests of this user arrived after the last look; the one call that deletes a user took them, too",
+    )
     STILL_LEARNING = "still_learning", "Reflexio may still be learning from `number` of the users"
     NOT_CURRENT_AGAIN = (
         "not_current_again",
@@ -462,6 +466,10 @@ class FactCode(StrEnum):
     LEARNINGS_APPEARED = (
         "learnings_appeared",
         "`number` more learnings appeared meanwhile and were deleted too",
+    )
+    LEARNINGS_OVER_CAP = (
+        "learnings_over_cap",
+        "`number` more learnings appeared meanwhile and stay, because the hourly cap is reached",
     )
     NOT_RECORDED = "not_recorded", "the receipt could not be recorded; `names`: why"
     COPIES_ON_HOLD = "copies_on_hold", "no recovery copy was erased, because a hold keeps `number` of them"

@@ -57,10 +57,11 @@ def stored(
     """Make the result of a publish.
 
     Args:
-        roles: the roles of its interactions, keys redacted.
-        secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
+        roles: the roles of its interactions; API keys in them are redacted.
+        secrets: the kinds of secrets that were found in it.
         not_looked_for: facts about secrets that were not looked for in it.
         read_back: the request was found in the store after the call.
+        replaced: the secrets were replaced before it was sent.
     """
     interactions = body.interaction_data_list
     unusual = [role for role in dict.fromkeys(roles) if role.strip().lower() not in USUAL_ROLES]

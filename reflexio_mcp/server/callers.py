@@ -3,11 +3,11 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp.backend import open_client, scopes_of
@@ -105,7 +105,7 @@ class Scopes:
         self._client = client
 
     @cached_property
-    def _new_scope(self) -> "partial[Scope]":
+    def _new_scope(self) -> "Callable[..., Scope]":
         return scopes_of(self._settings)
 
     @property

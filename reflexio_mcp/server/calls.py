@@ -55,7 +55,7 @@ class Arrival(Protocol):
     """A message that its transport has taken without waiting for the turn of its call."""
 
     def begun(self) -> AbstractAsyncContextManager[None]:
-        """Wait for the turn of the call, and count the body until the call is over."""
+        """Wait for the turn of the call. Until the block ends, the message's body counts towards the caller's share."""
         ...
 
 
@@ -99,6 +99,7 @@ class CallLimiter:
             _drop_empty_answers(ctx.params)
             result = await self._logged(ctx, call_next, caller)
             is_guide = ctx.method == "resources/read" and (ctx.params or {}).get("uri") == GUIDE
+            # Only newer revisions of the protocol have the field.
             if is_guide and isinstance(result, dict) and "ttlMs" in result:
                 return {**result, "ttlMs": LIST_SECONDS * 1000}
             return result
@@ -124,6 +125,9 @@ class CallLimiter:
             try:
                 outcome, result = await self._limited(ctx, call_next, caller)
                 return result
+            except NotAnswered as error:
+                outcome = error.outcome
+                raise
             except MCPError as error:
                 outcome = "refused"
                 if "invalid_request_state" in str(error.error.data):
@@ -154,10 +158,10 @@ class CallLimiter:
 
     async def _limited(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> tuple[str, HandlerResult]:
         if self._stopping:
-            return "stopping", _refused(ctx, STOPPING)
+            return "stopping", _refused(ctx, "stopping", STOPPING)
         if (turn := current_turn()) and turn.refused:
             await turn.wait_to_refuse()
-            return "busy", _refused(ctx, BUSY.format(most=self._most))
+            return "busy", _refused(ctx, "busy", BUSY.format(most=self._most))
         scope = anyio.CancelScope()
         self._cancel_scopes.add(scope)
         try:
@@ -168,7 +172,7 @@ class CallLimiter:
             self._cancel_scopes.discard(scope)
             if not self._cancel_scopes:
                 self._idle.set()
-        return "stopped", _refused(ctx, STOPPED)  # `end_running` has cancelled the call
+        return "stopped", _refused(ctx, "stopped", STOPPED)  # `end_running` has cancelled the call
 
     def refuse_new(self) -> None:
         """Answer new calls with "try again"."""
@@ -223,10 +227,18 @@ def _outcome(result: HandlerResult) -> str:
     return "input_required" if wire.get("resultType") == "input_required" else "ok"
 
 
-def _refused(ctx: Ctx, text: str) -> HandlerResult:
-    """Refuse a call in words that the model can read; raise `MCPError` if it is not a tool call."""
+class NotAnswered(MCPError):
+    """Something other than a tool call that is not answered. `outcome` is logged."""
+
+    def __init__(self, outcome: str, text: str) -> None:
+        super().__init__(INTERNAL_ERROR, text)
+        self.outcome = outcome
+
+
+def _refused(ctx: Ctx, outcome: str, text: str) -> HandlerResult:
+    """Refuse a call in words that the model can read; raise `NotAnswered` if it is not a tool call."""
     if ctx.method != "tools/call":
-        raise MCPError(INTERNAL_ERROR, text)
+        raise NotAnswered(outcome, text)
     result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
     # The SDK does not add this field to results of middleware.
     return result | {"resultType": "complete"} if ctx.protocol_version >= "2026-07-28" else result

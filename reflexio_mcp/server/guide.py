@@ -19,7 +19,7 @@ class Field:
     learns: bool = False
 
 
-MODEL: Final = (
+TERMS: Final = (
     "Interaction: one message, who spoke and what was said.",
     (
         "Request: the interactions of one publish, usually a question and its answer. It has an id, a user, a"
@@ -159,7 +159,7 @@ def guide(tools: Collection[str], *, learns: bool, confirm: Confirm) -> str:
         [
             "How to publish so that Reflexio learns the right things and a mistake can be undone.",
         ],
-        ["What is stored", *MODEL, LEARNING if learns else NOT_LEARNING],
+        ["What is stored", *TERMS, LEARNING if learns else NOT_LEARNING],
         ["Using the tools", *_steps(tools, learns=learns, confirm=confirm)],
         ["Common choices", *_choices(tools, learns=learns)],
     ]

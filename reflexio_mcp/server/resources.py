@@ -98,18 +98,22 @@ async def read(call: Call, address: str) -> ReadResourceContents:
     tools = app_of(call).tools
     if "explore_traffic" in tools and address == uri():
         return ReadResourceContents(content=document(), mime_type=APP_MIME_TYPE, meta=PAGE_META)
-    places = {str(resource.uri): resource.name for resource in listed(tools)}
-    name, id_ = places.get(address, ""), ""
-    for template in templates(tools):
-        start = template.uri_template.partition("{")[0]
-        if address.startswith(start):
-            name, id_ = template.name, unquote(address.removeprefix(start))
+    name, id_ = _named_by(address, tools)
     try:
         return ReadResourceContents(content=await _text(call, name, id_), mime_type=TEXT)
     except (NotStored, InvalidInput) as error:
         raise ResourceNotFoundError(describe(error, words_of(call), "read")) from None
     except (ReflexioError, TrafficError) as error:
         raise ResourceError(describe(error, words_of(call), "read")) from None
+
+
+def _named_by(address: str, tools: frozenset[str]) -> tuple[str, str]:
+    """Return the name of the resource or template at an address, and the id in the address; empty without one."""
+    for template in templates(tools):
+        start = template.uri_template.partition("{")[0]
+        if address.startswith(start):
+            return template.name, unquote(address.removeprefix(start))
+    return {str(resource.uri): resource.name for resource in listed(tools)}.get(address, ""), ""
 
 
 async def _text(call: Call, name: str, id_: str) -> str:

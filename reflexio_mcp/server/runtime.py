@@ -101,6 +101,7 @@ class Runtime:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.keep_pruned)
                 background.start_soon(self._say_trouble)
+                background.start_soon(self.scopes.policy.keep_reading)
                 background.start_soon(self._keep_taking_out)
                 self._shared = App(
                     settings=self.settings,

@@ -39,7 +39,11 @@ class WrongKey(StateUnusable):
 
 
 class Keys:
-    """Secrets that the database does not have, the newest first. Older secrets open and find existing rows."""
+    """Secrets that the database does not have, the newest first. Older secrets open and find existing rows.
+
+    Under each secret, a *tag* is a keyed digest by which a row is found, a *seal* encrypts a row, and a *check* is the
+    tag of a known value. The table `keys` notes the checks, so that a server can see whether it has the right secrets.
+    """
 
     def __init__(self, secrets: Callable[[], Sequence[bytes]]) -> None:
         self._secrets = secrets
@@ -101,28 +105,29 @@ class Keys:
         raise RowChanged(CHANGED, "find out who writes to the state")
 
     def compare(self, transaction: Transaction, *, notes: bool) -> bool:
-        """Compare the keys with those of the state.
+        """Check that these keys include the one that was noted last, with which other servers seal.
 
         Args:
-            notes: note the newest of these if another was noted last, so that servers without it stop. Who only looks
-                notes none.
+            notes: note the newest key of this server if it was not noted last, so that servers without it stop. A
+                transaction that only reads notes none.
 
         Returns:
-            Whether the newest of these was noted last. If nothing is sealed yet, nothing is noted.
+            Whether the newest key of this server is now the last one noted, so that no later transaction has to
+            compare. False if nothing is sealed yet, because then nothing is noted.
 
         Raises:
-            WrongKey: the server that started last seals with a key that is not among these: neither server could
-                read the other's rows.
+            WrongKey: the key that was noted last is not among these, so this server could not open what it sealed.
         """
         noted = _noted(transaction)
         if not noted and not _any_sealed(transaction):
             return False
-        right = noted in self.checks if noted else self._sealed_some(transaction)
-        if not right:
+        is_among_these = noted in self.checks if noted else self._sealed_some(transaction)
+        if not is_among_these:
             raise WrongKey(OTHER_KEY, KEY_ADVICE)
         if notes and noted != self.newest_check:
             self._note(transaction)
-        return notes or noted == self.newest_check
+            return True
+        return noted == self.newest_check
 
     def require(self, transaction: Transaction) -> None:
         """Compare the keys again before rows of other servers are counted or erased.
@@ -162,7 +167,7 @@ class Keys:
         Args:
             before: number, time and chain value of the line before it.
         """
-        earlier_form = ("log", before[2], line)
+        earlier_form = ("log", before[2], line)  # earlier versions left out number and time
         return chain in self.tags(*chained(before, line)) or chain in self.tags(*earlier_form)
 
     def _sealed_some(self, transaction: Transaction) -> bool:

@@ -51,9 +51,10 @@ LearningDeeds = Mapping[str, Mapping[Deed, Sequence[str]]]
 
 
 class Name(str):
-    """A name by which an erasure finds recovery copies, in the form in which the state stores it: `r:trip-1`.
+    """A name by which an erasure finds recovery copies: a letter for its kind and an id, such as `r:trip-1`.
 
-    A `text` is the digest of what an item says. `requests_of` names the user of a request; `user` also names learnings.
+    The columns of the state have `r:` and a keyed tag of the name instead. A `text` is the digest of what an item says.
+    `requests_of` names the user of a request; `user` also names learnings.
     """
 
     __slots__ = ()
@@ -64,7 +65,7 @@ class Name(str):
 
     @staticmethod
     def prefix(kind: NameKind) -> str:
-        """What the names of a kind begin with, and the tags of such names."""
+        """What names of a kind begin with. In the columns of the state, their tags begin with it, too."""
         return f"{_LETTERS[kind]}:"
 
     @property
@@ -156,7 +157,7 @@ class Deletion(NamedTuple):
     """A recorded deletion, correction or restore.
 
     Args:
-        own: the owner made it, or sees every user.
+        own: the owner who asks for it made it, or sees every user.
         gone: number of items that were deleted, or restored; 0 until the end is recorded.
         chain: of the last line of the audit log about it; empty until its end is recorded.
         finished: `None` until its end is recorded and, of a restore, until nothing that it sent can still be stored.
@@ -227,9 +228,10 @@ class Copied:
     """One request, interaction or learning.
 
     Args:
-        names: names by which an erasure finds the copy. The first is of the item itself, or of an interaction's
-            request; that of the request as which an interaction is restored follows. An interaction, `i:USER/…`, leads
-            from a request to the learnings from it.
+        names: names by which an erasure finds the copy. For a request or a learning, the first is its own. For an
+            interaction, the first is that of its request, and a later one that of the request as which it is restored.
+            Names of interactions, `i:USER/…`, are those in a request and the sources of a learning, so that an erasure
+            of the request finds the learning.
         said, request_says: digests of each interaction in it and of all that its request says, before it is kept.
         deletion: the number of the deletion that has kept it.
     """
@@ -258,8 +260,8 @@ class Meant:
     """What of a recovery copy an erasure names, and not only contains.
 
     Args:
-        parts: digests of the named interactions of a request that is not named itself, each with the number of
-            interactions of the request that say the same and stay. Empty: the whole item.
+        parts: of a request that is not named itself, the digests of its named interactions, each with how many of its
+            other interactions say the same and stay. Empty: the whole item is named.
         stay: ids of stored learnings that say the same and stay.
         corrected: the id of the learning of which only an earlier text is named. The learning stays.
     """
@@ -281,7 +283,8 @@ class Erasure:
     Args:
         names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
             it, with the copied learnings from its interactions.
-        means: what of such a copy the erasure names and not only contains; called with the oldest first.
+        means: returns what of such a copy the erasure names, or `None` if the copy only contains it; called with the
+            oldest first.
         users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
         learnings: as they would be copied. Another deletion may be making one of them current again.
     """

@@ -217,6 +217,17 @@ class State:
             self._check_room(transaction, owner, intention.number)
             return self._insert(transaction, owner, codes[0], intended, first_line, counted=intention.number)
 
+    def count_more(self, owner: Owner, job: JobNumber, number: int) -> bool:
+        """Count further items of a running deletion against the cap. Return whether they fit; else none is counted."""
+        with self.database.transaction() as transaction:
+            transaction.serialise("cap")
+            try:
+                self._check_room(transaction, owner, number)
+            except CapReached:
+                return False
+            transaction.execute("UPDATE main.deletions SET counted = counted + ? WHERE id = ?", number, job)
+        return True
+
     def begin_restore(self, owner: Owner, intention: RestoreIntention) -> JobNumber:
         """Record a restore before it reads its copies. Return its number.
 
@@ -489,20 +500,24 @@ class State:
             self._keys.note_first_key(transaction)
             self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
 
-    def noted(self, owner: Owner, most: int = 10, *, since: float = 0) -> list[Noted]:
-        """Return the last exports, imports and refusals and the last times that holds kept something, the newest first.
+    def noted(
+        self,
+        owner: Owner,
+        most: int = 10,
+        *,
+        events: Sequence[str] = ("exported", "imported", "refused", "held"),
+        since: float = 0,
+    ) -> list[Noted]:
+        """Return the last lines of the log about some events, the newest first: at `held`, a hold kept something.
 
         A user's owner gets those of the user alone.
         """
         accounts = self._keys.accounts(owner)
+        are_of_events = " OR ".join("line LIKE ?" for _ in events)
         rows = self.database.read(
-            "SELECT at, line FROM main.log "
-            "WHERE at >= ? AND (line LIKE ? OR line LIKE ? OR line LIKE ? OR line LIKE ?) ORDER BY id DESC LIMIT ?",
+            f"SELECT at, line FROM main.log WHERE at >= ? AND ({are_of_events}) ORDER BY id DESC LIMIT ?",  # noqa: S608
             since,
-            '%"event": "held"%',
-            '%"event": "exported"%',
-            '%"event": "imported"%',
-            '%"event": "refused"%',
+            *(f'%"event": "{event}"%' for event in events),
             most * MOST_SEARCHED,
         )
         found = [Noted(_time(at), line) for at, line in rows if _is_of(line, owner.user, accounts)]

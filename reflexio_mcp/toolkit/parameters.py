@@ -163,7 +163,7 @@ def prepared_arguments(
             advice.append("user_id is fixed by the configuration.")
         advice.append(f"Accepted arguments: {', '.join(accepted) or 'none'}.")
     for name, value in given.items():
-        # The length is checked first, because later steps take time for each character.
+        # The length is checked before anything else: later steps take time for each character.
         texts = cast("list[Any]", value) if isinstance(value, list) else [value]
         longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
         # A fixed user is filled in below, even if it is required.
@@ -175,12 +175,12 @@ def prepared_arguments(
             wrong.append(f"{name} must not be blank")
             if not needed:
                 advice.append("Leave out an argument that should not filter.")
+    if wrong:
+        raise TrafficError(" ".join([f"{'; '.join(wrong)}; nothing was done.", *dict.fromkeys(advice)]))
     if tool.name not in TAKES_NEW_IDS:
         given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
     if scope.user_id and not given.get("user_id") and "user_id" in fields:
         given["user_id"] = scope.user_id
-    if wrong:
-        raise TrafficError(" ".join([f"{'; '.join(wrong)}; nothing was done.", *dict.fromkeys(advice)]))
     return given
 
 
@@ -226,7 +226,7 @@ NOT_GIVEN: Final[Any] = None
 the text "null" is refused, too.
 
 Clients whose models fill in every argument send `[]` for a list that is not meant, so it counts as not given. But it
-shows a plan first, even where none is asked for: a program whose list happens to be empty wants to delete nothing.
+shows a plan first, even where no plan is required: a program whose list happens to be empty wants to delete nothing.
 """
 
 
@@ -252,7 +252,7 @@ WaitForReceipt = Annotated[bool, Field(description="false: return at once, recei
 
 
 ONE_OF: Final[Any] = Literal
-"""For choices that are not written out."""
+"""`Literal` for choices that a variable holds. Type checkers allow only written ones."""
 
 
 def _parameter(field: FilterField) -> inspect.Parameter:
@@ -270,7 +270,7 @@ FILTER_PARAMETERS: Final = tuple(_parameter(field) for field in FILTER_FIELDS)
 
 
 def _sign(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], returns: Any) -> None:
-    """Give a function that accepts any argument the signature that the SDK reads."""
+    """Give a signature, which the SDK reads, to a function that takes its arguments as `**arguments`."""
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {
         "return": returns
     }
@@ -299,8 +299,8 @@ def filtered(*, without: Collection[str] = ()) -> Callable[[Function], Function]
     are not part of the filter.
 
     The SDK's resolvers alone do not suffice. They take their arguments from the tool's signature, so that each tool
-    would repeat all nine parameters, and a resolver refuses a tool that leaves one out. A resolver of a tool, in turn,
-    runs before the tool, so it needs `AskedFilter`.
+    would repeat all nine parameters, and a resolver refuses a tool that leaves one out. Other resolvers of a tool run
+    before `asked` is made, so they take `AskedFilter`.
     """
 
     def decorate(tool: Function) -> Function:

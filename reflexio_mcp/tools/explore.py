@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
 SESSIONS_LISTED: Final = 10
-"""Number of sessions in the text for the model. The page shows all."""
+"""Number of sessions in the text for the model. The explorer, which opens beside it, reads all by itself."""
 
 
 @parameters.filtered()

@@ -108,7 +108,7 @@ async def rows(
         most_sessions=None if cursor else SCREEN_SESSIONS,
         room=_any_size,
     )
-    if not without_words:
+    if page.sessions and not (scope.masked or without_words):
         _formats_loaded.set()
     restored_ids = await _restored_ids(call)
     outcomes, unread = await outcomes_of(

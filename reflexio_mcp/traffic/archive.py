@@ -137,7 +137,7 @@ class Export:
         redact: replace recognized secrets; `None` for the plan of an export.
         readme: makes the text for a person who opens the archive.
         personal: count the requests with personal data.
-        stored: receive the exported requests: one for each point in time to which a code may be bound.
+        stored: each receives all exported requests, to bind a code to what was stored at its point in time.
     """
 
     def __init__(
@@ -336,12 +336,14 @@ class Export:
             await write(await stored_rules(self._scope))
 
     async def _read_verdicts(self, write: Write) -> None:
+        all_read = True
         for user_id in self._users:
             found, are_all = await self._scope.client.get_verdicts(user_id)
             of_user = (verdict for verdict in found if verdict.user_id == user_id)
             await write([verdict for verdict in of_user if self._includes(verdict.session_id)])
-            if not are_all:
-                self._incomplete.append(Fact(code=FactCode.VERDICTS_NOT_ALL_READ))
+            all_read = all_read and are_all
+        if not all_read:
+            self._incomplete.append(Fact(code=FactCode.VERDICTS_NOT_ALL_READ))
 
     async def _read_session_verdicts(self, write: Write) -> None:
         found = await self._scope.client.get_session_verdicts()
@@ -387,7 +389,7 @@ def _evidence_row(learning: Learning, evidence: Evidence) -> LearningEvidence:
 def as_plan(made: Manifest) -> Manifest:
     """Return the manifest of an archive that is not given to anybody, as the plan of an export.
 
-    A decision about secrets may have been made, with a code that then did not fit. It is taken back.
+    What was decided about secrets is taken back: the code that came with the decision did not fit.
     """
     about_secrets = {FactCode.SECRETS_EXPORTED, FactCode.SECRETS_NOT_EXPORTED}
     undecided = Fact(code=FactCode.SECRETS_CAN_BE_COVERED)
@@ -516,7 +518,7 @@ async def _import(
             await storing.requests({key: item for key, item in items.items() if key not in going})
         if storing.stopped:
             break
-        await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))
+        await progress(Step.REQUESTS_IMPORTED, min(start + IMPORTED_AT_ONCE, len(lines)), len(lines))
 
 
 def _request(line: bytes) -> RequestWithInteractions:

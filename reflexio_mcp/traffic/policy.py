@@ -4,8 +4,8 @@ import logging
 import re
 import time
 import unicodedata
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from datetime import time as time_of_day
@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
+import anyio
+import anyio.to_thread
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -32,9 +34,12 @@ from reflexio_mcp.traffic.errors import InvalidInput
 if TYPE_CHECKING:
     from reflexio_mcp.rest.models import StoredRequest
 
-__all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
+__all__ = ["Hold", "Policy", "current_policy", "policy_at", "time_for_expiry", "use_policy"]
 
 logger = logging.getLogger("reflexio_mcp")
+
+READ_SECONDS: Final = 5.0
+"""Time between two looks at the file of a server that nobody calls."""
 
 SETTLED_SECONDS: Final = 1.0
 """A file that was changed less than this ago may be read while it is being written."""
@@ -260,6 +265,7 @@ class PolicyFile:
     Args:
         certain_day: the latest day that has come for certain, by more than this machine's clock; `None` if nobody has
             asked. A deletion asks the state (`holds_on`), because a clock that is ahead would end a hold.
+        clock_ahead: returns by how many seconds this machine's clock is ahead of the service's, which dates requests.
 
     Raises:
         InvalidInput: the file cannot be used at the start.
@@ -269,6 +275,7 @@ class PolicyFile:
         self.path = Path(path) if path else None
         self.problem = ""
         self.certain_day: date | None = None
+        self.clock_ahead: Callable[[], float] = float
         self._last_seen: _Stamp | None = self._look()
         self._last_seen_since = time.monotonic()
         self._read_stamp: _Stamp | None
@@ -281,6 +288,16 @@ class PolicyFile:
         if self.certain_day:
             today = min(today, self.certain_day)
         return self._read_if_changed().in_force(today)
+
+    async def keep_reading(self) -> None:
+        """Read the file whenever it has changed, also while nobody calls, until cancelled.
+
+        Otherwise two servers of one file would differ if it changed twice, and one of them was called in between.
+        """
+        while self.path:
+            with suppress(InvalidInput):
+                await anyio.to_thread.run_sync(self.now)
+            await anyio.sleep(READ_SECONDS)
 
     @property
     def any_end_uncertain(self) -> bool:
@@ -400,6 +417,12 @@ def use_policy(policy: PolicyFile) -> Generator[None]:
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+def time_for_expiry() -> float:
+    """Return the time by which requests expire: epoch seconds of a clock that is not ahead of the service's."""
+    used = _used.get()
+    return time.time() - (used.clock_ahead() if used else 0.0)
 
 
 def current_policy() -> Policy:

@@ -20,7 +20,7 @@ class Scope:
         masked: stored content is not shown, and must not be found out by searching for words.
         learns: whether the backend learns from what is stored; the embedded store does not.
         embedded: whether this is the embedded store. Only there can a request be read and restored completely, and only
-            there does a query take `search`, `resume_at` and `most_reply_bytes`.
+            there does a query take `search` and `resume_at`.
         policy: what the operator keeps from deletion.
     """
 

@@ -31,7 +31,7 @@ WORK_SECONDS: Final = 0.001
 REST_SECONDS: Final = 0.002
 """While another account has a turn, long work rests so long after so much work.
 
-Threads take turns at the interpreter, too. A short call needs it dozens of times, and each time it would wait.
+Only one thread can run Python at a time. A short call changes threads dozens of times, and would wait each time.
 """
 
 

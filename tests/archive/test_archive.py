@@ -24,6 +24,7 @@ from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.render.reading import readme
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.settings import load
 from reflexio_mcp.state.records import RestoreIntention
 from reflexio_mcp.state.state import State
@@ -450,7 +451,13 @@ async def test_reflexio_gets_requests_that_it_lacks_the_oldest_first(world: Worl
     path = tmp_path / "out.zip"
     assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
     await world.put("r0", text="another request")
-    done = await import_requests(Scope(world.rest), requests_in(path, ""))
+    told: list[tuple[Step, int, int]] = []
+
+    async def progress(step: Step, done: int, total: int) -> None:
+        told.append((step, done, total))
+
+    done = await import_requests(Scope(world.rest), requests_in(path, ""), progress)
+    assert told == [(Step.REQUESTS_IMPORTED, 12, 12)]
     assert (done.status, done.restored and done.restored.requests) == ("incomplete", 11)
     assert [(one.why, one.ids) for one in done.not_restored] == [("id_taken", ["r0"])]
     page = await world.rest.get_requests(RequestQuery(top_k=50))

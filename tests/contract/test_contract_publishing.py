@@ -5,6 +5,14 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest import api_limits
+from reflexio_mcp.rest.models import (
+    Interaction,
+    PublishBody,
+    RequestWithInteractions,
+    RetrievedLearning,
+    ToolUse,
+    differences,
+)
 from tests.contract.calls import Api, fields_of, fresh, messages_of
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +42,32 @@ async def test_a_request_id_that_exists_stores_nothing_whoever_repeats_it(api: A
         assert again.json()["success"] is False
         assert again.json()["message"] == f"request_id {mine!r} already exists"
     assert [interaction["content"] for interaction in (await api.request(mine))["interactions"]] == ["first"]
+
+
+async def test_what_is_stored_of_a_publish_does_not_differ_from_it(api: Api) -> None:
+    body = PublishBody(
+        user_id=f" {api.user} ",
+        session_id=api.session,
+        request_id=fresh(),
+        interaction_data_list=[
+            Interaction(content="now"),
+            Interaction(content=" later ", created_at=2_000_000_000),
+            Interaction(role="Assistant", content="before", created_at=9),
+            Interaction(
+                content="long before",
+                created_at=5,
+                tools_used=[
+                    ToolUse(tool_name=" search ", tool_data={"b": [1, None], "a": {}}),
+                    ToolUse(tool_name="x"),
+                ],
+                retrieved_learnings=[RetrievedLearning(kind="profile", learning_id="1")],
+            ),
+        ],
+    )
+    await api.publish(**body.model_dump(exclude_none=True))
+    stored = RequestWithInteractions.model_validate(await api.request(body.request_id))
+    assert [each.content.strip() for each in stored.interactions] == ["long before", "before", "now", "later"]
+    assert differences(body, stored) == []
 
 
 async def test_a_request_id_is_free_again_after_deletion(api: Api) -> None:

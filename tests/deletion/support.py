@@ -271,7 +271,11 @@ class Backend:
         return {"pending_tool_calls": self.questions[: int(asked["limit"])]}
 
     def get_playbook_application_stats(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"stats": [{"kind": "agent_playbook", "real_id": "1", "applied_count": 4}]}
+        kinds = (
+            ("agent_playbook", 4),
+            ("playbook", 7),
+        )  # an old citation may be of a user playbook of this number
+        return {"stats": [{"kind": kind, "real_id": "1", "applied_count": count} for kind, count in kinds]}
 
     def delete_profiles_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {

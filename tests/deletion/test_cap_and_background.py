@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from tests.deletion.support import BY_IDS, World
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +65,29 @@ async def test_the_cap_counts_what_an_erasure_removed_from_copies_alone(world: W
         said = await caller.refused("delete_requests", request_ids=["r1", "r2"])
     assert "3 an hour are allowed. 1 is left now." in said
     assert await world.ids() == {"r1", "r2"}
+
+
+@pytest.mark.parametrize(("cap", "stay"), [("2", {"q0", "q1", "q2"}), ("5", set[str]())])
+async def test_what_appears_during_a_deletion_counts_too_and_stays_if_the_cap_has_no_room(
+    world: World, cap: str, stay: set[str]
+) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1")
+
+    async def appear() -> None:
+        for number in range(3):
+            await world.learn(f"q{number}", "r1")
+
+    world.backend.before[BY_IDS] = [appear]
+    async with world.connect(CONFIRM="off", DELETE_CAP=cap) as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+        await world.put("r2")
+        said = await caller.refused("delete_request", request_id="r2")
+    assert set(world.backend.profiles) == stay
+    code = "learnings_over_cap" if stay else "learnings_appeared"
+    assert fact_of(receipt, code) == {"code": code, "number": 3}
+    assert receipt["status"] == ("incomplete" if stay else "complete")
+    assert f"{cap} an hour are allowed. 0 are left now." in said
 
 
 async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_status(world: World) -> None:

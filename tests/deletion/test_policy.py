@@ -8,10 +8,12 @@ import time
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from reflexio_mcp.cli import main
@@ -21,7 +23,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, StoredRequest
 from reflexio_mcp.state.records import NotKept
 from reflexio_mcp.state.state import Ended, State
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.policy import Expiry, PolicyFile
+from reflexio_mcp.traffic.policy import Expiry, Policy, PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import BY_IDS, READ, Person, World, agreeing, nothing, text_of
 from tests.support.facts import fact_of
@@ -580,6 +582,92 @@ async def test_a_hold_that_begins_while_copies_are_kept_is_kept(
         await caller.call(tool, **arguments)
     assert "held" in await world.ids()
     assert world.backend.profiles.get("p") == learning
+
+
+@pytest.mark.parametrize(
+    ("route", "tool", "arguments"),
+    [
+        (BY_IDS, "delete_session", {"session_id": "miller"}),
+        (
+            "/api/delete_profiles_by_ids",
+            "delete_learnings",
+            {"user_id": "ada", "learning_ids": ["profile:p"]},
+        ),
+        (
+            "/api/update_user_profile",
+            "correct_learning",
+            {"user_id": "ada", "learning_id": "profile:p", "content": "likes coffee"},
+        ),
+    ],
+)
+async def test_a_hold_that_comes_before_a_call_is_repeated_is_kept(
+    world: World, tmp_path: Path, route: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+    learning = world.backend.profiles["p"]
+
+    async def hold() -> None:
+        write(path, ON_A_REQUEST["sessions"])
+        raise httpx.ConnectError("the service restarts")
+
+    world.backend.before[route] = [hold]
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        await caller.call(tool, **arguments)
+    assert "held" in await world.ids()
+    assert world.backend.profiles.get("p") == learning
+
+
+@pytest.mark.parametrize("erase", [False, True])
+async def test_a_hold_that_begins_after_the_requests_are_deleted_keeps_what_they_taught(
+    world: World, tmp_path: Path, erase: bool
+) -> None:
+    """Before learnings are deleted, the end of learning is waited for. An erasure has kept no copy of the requests."""
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+
+    async def hold() -> None:
+        write(path, ON_A_REQUEST["sessions"])
+
+    world.backend.before["/api/get_operation_status"] = [hold]
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        await caller.call("delete_session", session_id="miller", include_learnings=True, erase=erase)
+    assert set(world.backend.profiles) == {"p"}
+
+
+async def test_nothing_expires_by_a_clock_that_is_ahead_of_the_service(world: World, tmp_path: Path) -> None:
+    world.clock.now = int(time.time()) - 8 * 86_400
+    await world.put("new", source="staging_eval")
+    async with world.connect(CONFIRM="off", POLICY=write(tmp_path / "policy.toml", EXPIRE)) as caller:
+        assert (await caller.call("list_requests", finding="expired"))["returned"] == 0
+        assert (await caller.call("delete_requests", finding="expired"))["status"] == "not_found"
+    assert await world.ids() == {"new"}
+
+
+async def test_a_hold_is_read_by_a_server_that_nobody_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would not know the hold if the next edit broke the file."""
+    monkeypatch.setattr("reflexio_mcp.traffic.policy.READ_SECONDS", 0.01)
+    path = tmp_path / "policy.toml"
+    policy = PolicyFile(write(path, NO_HOLDS))
+    read = Event()
+    look = policy.now
+
+    def now() -> Policy:
+        found = look()
+        if found.hold:
+            read.set()
+        return found
+
+    monkeypatch.setattr(policy, "now", now)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(policy.keep_reading)
+        write(path, HOLD)
+        assert await anyio.to_thread.run_sync(read.wait, 60)
+        tasks.cancel_scope.cancel()
+    write(path, "hold = [")
+    assert [hold.reason for hold in look().hold] == ["Miller case"]
 
 
 @pytest.mark.parametrize("erase", [False, True])

@@ -44,7 +44,7 @@ async def test_a_filter_beside_the_user_does_not_select_the_whole_person(
     assert "session_outcomes" not in plan["selected"]
 
 
-async def test_what_arrives_while_a_person_is_erased_goes_too(world: World) -> None:
+async def test_what_arrives_after_the_last_look_at_a_person_goes_too_and_is_told(world: World) -> None:
     await stocked(world)
 
     async def arrive() -> None:
@@ -54,7 +54,25 @@ async def test_what_arrives_while_a_person_is_erased_goes_too(world: World) -> N
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "complete"
+    assert fact_of(receipt, "arrived_and_deleted") == {"code": "arrived_and_deleted", "number": 1}
     assert await world.ids() == {"r3"}
+
+
+@pytest.mark.parametrize("route", ["/api/get_profiles", "/api/get_session_outcomes"])
+async def test_what_arrives_while_a_person_is_looked_at_stops_the_erasure(world: World, route: str) -> None:
+    await stocked(world)
+
+    async def arrive() -> None:
+        await world.put("late", user="ada")
+
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **ALL_OF_ADA)
+        world.backend.before[route] = [arrive]
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA, confirm=plan["confirm"])
+    assert receipt["status"] == "incomplete"
+    assert fact_of(receipt, "arrived") == {"code": "arrived", "number": 1}
+    assert not world.backend.calls["/api/clear_user_data"]
+    assert "late" in await world.ids()
 
 
 @pytest.mark.parametrize("what", ["request", "other words", "learning"])

@@ -86,14 +86,18 @@ def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: Machine)
     assert "key-sent-in-clear" in machine.problems()
 
 
-def test_a_key_that_only_the_client_knows_is_not_looked_up_here_and_may_be_sent_in_clear(machine: Machine) -> None:
+def test_a_key_that_only_the_client_knows_is_not_looked_up_here_and_may_be_sent_in_clear(
+    machine: Machine,
+) -> None:
     machine.set("SECRET", "a variable of this shell")
     env = {"REFLEXIO_URL": "http://127.0.0.1:9", "REFLEXIO_API_KEY": "${input:SECRET}"}
     machine.entry(command=sys.executable, args=["-m", "reflexio_mcp"], env=env)
     notes = [one["what"] for one in machine.examined()["findings"] if one["status"] == "note"]
     assert any(what.startswith("the key is not known here") for what in notes)
     machine.entry(
-        command=sys.executable, args=["-m", "reflexio_mcp"], env=env | {"REFLEXIO_URL": "http://reflexio.invalid"}
+        command=sys.executable,
+        args=["-m", "reflexio_mcp"],
+        env=env | {"REFLEXIO_URL": "http://reflexio.invalid"},
     )
     assert "key-sent-in-clear" in machine.problems()
 
@@ -273,6 +277,34 @@ def test_an_entry_that_cannot_work_is_recognised(machine: Machine) -> None:
     assert machine.problems() == {"configuration-invalid"}
     machine.client(".cursor/mcp.json", '{"mcpServers": {')
     assert machine.problems() == {"client-file-unreadable"}
+
+
+def test_an_entry_that_cannot_be_read_does_not_hide_the_others(machine: Machine) -> None:
+    machine.entry(command=sys.executable, args=["-m", "reflexio_mcp"], env=["REFLEXIO_MCP_STORE=:memory:"])
+    ours = {"command": "/nowhere/reflexio-mcp", "args": [], "env_vars": None}
+    machine.client(".gemini/settings.json", {"mcpServers": {"reflexio": ours, "second": ours}})
+    found = machine.examined()["findings"]
+    assert machine.problems() == {"client-file-unreadable", "client-command-missing"}
+    assert {"Cursor", "Gemini CLI", "Gemini CLI, second"} <= {one["where"] for one in found}
+
+
+def test_the_key_of_an_entry_is_tried_although_the_client_passes_on_this_shell_s(machine: Machine) -> None:
+    machine.set("REFLEXIO_API_KEY", KEY)
+    machine.client(
+        ".config/zed/settings.json",
+        {
+            "context_servers": {
+                "reflexio": {
+                    "command": sys.executable,
+                    "args": ["-m", "reflexio_mcp"],
+                    "env": {"REFLEXIO_API_KEY": "your-api-key"},
+                }
+            }
+        },
+    )
+    assert "key-malformed" in {
+        one.get("name") for one in machine.examined()["findings"] if one["where"] == "Zed"
+    }
 
 
 def test_an_entry_with_comments_is_looked_at_too(machine: Machine) -> None:

@@ -1,7 +1,7 @@
 """What is repeated after a failure, and that a publish is stored once and told as it is."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -19,13 +19,14 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     ServerFault,
 )
-from reflexio_mcp.rest.models import Interaction, RequestQuery
-from tests.rest.helpers import FakeTime, body, client_over
+from reflexio_mcp.rest.models import Interaction, RequestQuery, RetrievedLearning, ToolUse
+from tests.rest.helpers import PAYLOAD, FakeTime, body, client_over
 from tests.support.serving import until
 from tests.support.wire import Reaction, answering, response, serve
 
 pytestmark = pytest.mark.anyio
 
+ARRIVED = 1_700_000_000
 LIMIT = {"error": "Rate limit exceeded: 60 per 1 minute"}
 BEFORE = {
     "refused": httpx.ConnectError("refused"),
@@ -81,12 +82,13 @@ class Memory:
         labels = {
             name: sent[name] for name in ("request_id", "user_id", "session_id", "source") if name in sent
         }
-        # The real service drops an interaction that says nothing.
+        # The real service drops an interaction that says nothing, and returns the others by their time.
         interactions = [
-            {"interaction_id": number, **interaction}
+            {"interaction_id": number, "created_at": ARRIVED, **interaction}
             for number, interaction in enumerate(sent["interaction_data_list"])
             if set(interaction) - {"role"}
         ]
+        interactions.sort(key=lambda interaction: interaction["created_at"])
         found = {"request": {"agent_version": "agent-v0", **labels}, "interactions": interactions}
         group = {"session_id": sent["session_id"], "requests": [found]}
         return httpx.Response(200, json={"success": True, "sessions": [group]})
@@ -139,6 +141,16 @@ async def test_a_publish_whose_reply_was_lost_is_repeated_and_says_that_it_had_a
     assert service.calls == 2
 
 
+@pytest.mark.parametrize("times", [(5, 6), (6, 5), (None, 5)], ids=str)
+async def test_a_publish_whose_interactions_are_not_in_the_order_of_time_had_arrived_too(
+    times: Sequence[int | None],
+) -> None:
+    sent = body()
+    sent.interaction_data_list += [Interaction(content=f"at {at}", created_at=at) for at in times]
+    async with client_over(Memory(["lost after it was stored"])) as client:
+        assert (await client.publish(sent, minted=False)).already_stored
+
+
 async def test_a_publish_whose_reply_was_lost_late_is_not_repeated_because_somebody_may_have_erased_it() -> (
     None
 ):
@@ -163,14 +175,27 @@ async def test_a_callers_id_that_is_taken_is_an_error_at_the_first_try() -> None
     assert service.writes == 1
 
 
-OTHER_INTERACTIONS = {"interaction_data_list": [Interaction(content="a")]}
+OTHERS: dict[str, dict[str, Any]] = {
+    "another user": {"user_id": "v"},
+    "another source": {"source": "x"},
+    "for evaluation": {"evaluation_only": True},
+    "another text": {"interaction_data_list": [Interaction(content="a")]},
+    "another use of a tool": {
+        "interaction_data_list": [
+            Interaction(content=PAYLOAD, tools_used=[ToolUse(tool_name="search", tool_data={"for": "b"})])
+        ]
+    },
+    "another learning": {
+        "interaction_data_list": [
+            Interaction(
+                content=PAYLOAD, retrieved_learnings=[RetrievedLearning(kind="profile", learning_id="p1")]
+            )
+        ]
+    },
+}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"user_id": "v"}, {"source": "x"}, {"evaluation_only": True}, OTHER_INTERACTIONS],
-    ids=lambda change: next(iter(change)),
-)
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
 async def test_a_callers_id_of_a_different_request_is_an_error_after_a_lost_reply(
     change: dict[str, Any],
 ) -> None:

@@ -371,7 +371,7 @@ async def test_the_next_list_of_a_user_begins_with_as_many_long_sessions_as_fit(
             pager = paging.SessionPager(Scope(place.client, learns=False), TrafficFilter())
             found = [item.request.request_id async for part in pager.parts() for item in part.requests]
             assert found == [f"r{number}" for number in reversed(range(12))]
-    assert asked[0][0] == paging.SESSIONS_AT_FIRST + 1
+    assert asked[0][0] == paging.SESSIONS_AT_FIRST_OVER_HTTP + 1
     assert max(asked[1]) <= 5
 
 

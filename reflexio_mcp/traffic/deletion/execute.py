@@ -1,7 +1,7 @@
 """Carries out a plan: record, look, copy, delete by id, read again, record."""
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +11,7 @@ import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.exchange import may_succeed_later
-from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
+from reflexio_mcp.rest.models import DeleteReply, RequestQuery, RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
 from reflexio_mcp.results.deletion import (
     Excepted,
@@ -287,6 +287,9 @@ class _Act:
         holds: those in force at its beginning.
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
+        deleted_unseen: number of the user's requests that arrived after the last look and were deleted.
+        appeared: ids of learnings that appeared meanwhile and that the hourly cap has counted.
+        over_cap: ids of learnings that appeared meanwhile and stay, because the hourly cap is reached.
         unplanned: ids of those that a reading before the deletion of the user has found. Then that call is not made.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
@@ -312,6 +315,9 @@ class _Act:
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
+    deleted_unseen: int = 0
+    appeared: set[str] = field(default_factory=set[str])
+    over_cap: set[str] = field(default_factory=set[str])
     unplanned: set[str] = field(default_factory=set[str])
     successor: Learning | None = None
     replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
@@ -357,9 +363,9 @@ class _Act:
         try:
             await send(call, ids, self.ledger.sent)
         except ReflexioError as error:
-            # The client has repeated what had no effect, except the call for a whole user.
-            again = error.effect == "unknown" or isinstance(self.planned.target, User)
-            if again and may_succeed_later(error, "delete"):
+            # The client has repeated what had no effect, except the call for a whole user, unless a hold came.
+            was_repeated = error.effect == "none" and not isinstance(self.planned.target, User)
+            if may_succeed_later(error, "delete") and (not was_repeated or self._holds_changed):
                 return error
             raise
         return None
@@ -376,7 +382,28 @@ class _Act:
         if kept or await self._held_since(stored.items):
             self.ledger.note_held(ids)  # one call would delete the held items too
             return None
-        return await self._send(self.scope.client.clear_user_data(target.wanted.user_id), ids)
+        requests = [item for item in stored.items if item.kind == "request"]
+        if await self._more_requests(target.wanted.user_id, requests):
+            return await self._delete_user(target)
+
+        async def clear() -> DeleteReply:
+            reply = await self.scope.client.clear_user_data(target.wanted.user_id)
+            self.deleted_unseen = max(0, reply.deleted_counts.get("requests", 0) - len(requests))
+            return reply
+
+        return await self._send(clear(), ids)
+
+    async def _more_requests(self, user_id: str, requests: Sequence[Item]) -> bool:
+        """Whether a user has more requests by now. It is asked last, because the deletion is one call for all."""
+        if self.scope.embedded:  # a restored request arrives with its old time
+            page = await self.scope.client.get_requests(
+                RequestQuery(user_id=user_id, top_k=1, count="requests")
+            )
+            return (page.total or 0) > len(requests)
+        newest = max((item.created_at for item in requests), default=0)
+        page = await self.scope.client.get_requests(RequestQuery(user_id=user_id, start_time=newest or None))
+        found = {item.request.request_id for group in page.sessions for item in group.requests}
+        return not found <= {item.id for item in requests}
 
     async def _delete_by_id(self) -> None:
         items = self.planned.stored
@@ -499,7 +526,8 @@ class _Act:
 
     async def _note_held(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
-        held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
+        learned = self.planned.selected.learned or Learned()
+        held = set(await holds_on(self.scope, items, self.state, self.planned.owner, deleted=learned.inside))
         # What is held may have the id of an item that only copies contain, and be something else.
         self.ledger.note_held(held.intersection(item.id for item in self.planned.items))
         return held
@@ -509,7 +537,11 @@ class _Act:
 
         What is about to be deleted was looked at before copies were kept, which can take a while.
         """
-        return await self._note_held(items) if self.scope.policy.now().hold != self.holds else set()
+        return await self._note_held(items) if self._holds_changed else set()
+
+    @property
+    def _holds_changed(self) -> bool:
+        return self.scope.policy.now().hold != self.holds
 
     @property
     def _erased_names(self) -> list[Name]:
@@ -631,11 +663,22 @@ class _Act:
             for key, linked_learning in found.linked.items()
             if linked_learning.goes and key not in held | left_out
         }
+        await self._count_appeared(linked.keys() - set(planned.learnings))
+        linked = {key: linked_learning for key, linked_learning in linked.items() if key not in self.over_cap}
         stay = found.linked.keys() - linked.keys()
         self.ledger.note_changed(found.changed | stay.intersection(self.planned.learnings))
         self.replaced |= found.current_again_after(linked)
         self.going |= {key: linked_learning.learning for key, linked_learning in linked.items()}
         return replace(found, linked=linked)
+
+    async def _count_appeared(self, learning_ids: Collection[str]) -> None:
+        """Count learnings that the plan did not have against the cap, or note that it has no room for them."""
+        new = set(learning_ids) - self.appeared
+        with needing_state(FactCode.STATE_UNUSABLE):
+            fit = not new or await in_thread(self.state.count_more, self.planned.owner, self.number, len(new))
+        if fit:
+            self.appeared |= new
+        self.over_cap = set() if fit else new
 
     async def delete_restored(self) -> None:
         """Delete what a restore has stored since the plan, before it knew of this erasure."""
@@ -799,6 +842,7 @@ class _Act:
                 or self.failure
                 or self.deleted.still_learning
                 or self.arrived
+                or self.over_cap
                 or self._not_current_again
             ),
         )
@@ -870,7 +914,7 @@ class _Act:
             self.planned.owner,
             self.number,
             outcome=ending.outcome,
-            counted=len(self.ledger.sent) + len(ending.erased),
+            counted=len(self.ledger.sent) + len(ending.erased) + self.deleted_unseen,
             gone=len(ending.done) + len(ending.erased),
             # A later erasure could not remove texts from the receipt.
             receipt=receipt.model_dump_json(exclude_defaults=True, exclude=_TEXTS),
@@ -937,6 +981,10 @@ class _Act:
             facts.append(Fact(code=FactCode.NOT_COPIED, number=len(self.not_copied)))
         if self.arrived:
             facts.append(Fact(code=FactCode.ARRIVED, number=self.arrived))
+        if self.deleted_unseen:
+            facts.append(Fact(code=FactCode.ARRIVED_AND_DELETED, number=self.deleted_unseen))
+        if self.over_cap:
+            facts.append(Fact(code=FactCode.LEARNINGS_OVER_CAP, number=len(self.over_cap)))
         if busy := len(self.deleted.still_learning):
             facts.append(Fact(code=FactCode.STILL_LEARNING, number=busy))
         if missing := self._not_current_again:

@@ -2,8 +2,9 @@
 rule also by those of the playbooks that it was made from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from typing import TypeAlias
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import shown_name
@@ -13,7 +14,7 @@ from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import Item, content_of
 from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
-from reflexio_mcp.traffic.learnings.evidence import QuotedWords
+from reflexio_mcp.traffic.learnings.evidence import QuotedWords, Turn
 from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning, listed_by
 from reflexio_mcp.traffic.policy import Hold, Policy
@@ -21,11 +22,19 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
+TurnsOfUsers: TypeAlias = Mapping[str, Mapping[int, Turn]]
+"""Interactions, by user and id."""
 
-async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Owner) -> dict[str, Hold]:
+
+async def holds_on(
+    scope: Scope, items: Sequence[Item], state: State, owner: Owner, deleted: TurnsOfUsers | None = None
+) -> dict[str, Hold]:
     """Return the holds on items, by the ids of the items. Items that may be deleted are left out.
 
     What learnings came from can take a while to read. If holds have changed meanwhile, they are looked at again.
+
+    Args:
+        deleted: interactions that are deleted by now, perhaps without a copy, and from which learnings may have come.
 
     Raises:
         NotRecorded: recovery copies cannot be read, or whether a hold is over.
@@ -35,13 +44,18 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
     await _ask_for_the_day(scope, state)
     while True:
         policy = scope.policy.now()
-        held = await _held_under(policy, scope, items, state, owner)
+        held = await _held_under(policy, scope, items, state, owner, deleted or {})
         if scope.policy.now().hold == policy.hold:
             return held
 
 
 async def _held_under(
-    policy: Policy, scope: Scope, items: Sequence[Item], state: State, owner: Owner
+    policy: Policy,
+    scope: Scope,
+    items: Sequence[Item],
+    state: State,
+    owner: Owner,
+    deleted: TurnsOfUsers,
 ) -> dict[str, Hold]:
     held = {item.id: hold for item in items if (hold := item.held_by(policy))}
     if not policy.holds_requests:
@@ -51,7 +65,9 @@ async def _held_under(
         if item.learning and item.id not in held:
             by_user.setdefault(item.user_id, []).append(item.learning)
     for user_id, learnings in by_user.items():
-        held |= await _held_by_sources(policy, scope, user_id, learnings, state, owner)
+        held |= await _held_by_sources(
+            policy, scope, user_id, learnings, state, owner, deleted.get(user_id, {})
+        )
     rules = [item for item in items if item.rests_on and item.id not in held]
     return held | await _held_by_playbooks(policy, scope, rules, state, owner)
 
@@ -75,7 +91,7 @@ async def _held_by_playbooks(
     for user_id, ids in by_user.items():
         stored = await learnings_of_user(scope, user_id)
         playbooks = [learning for learning in stored if learning.learning_id in ids]
-        holds = await _held_by_sources(policy, scope, user_id, playbooks, state, owner)
+        holds = await _held_by_sources(policy, scope, user_id, playbooks, state, owner, {})
         for rule in rules:
             for playbook in rule.rests_on:
                 if playbook.user_id == user_id and playbook.learning_id in holds:
@@ -84,11 +100,18 @@ async def _held_by_playbooks(
 
 
 async def _held_by_sources(
-    policy: Policy, scope: Scope, user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
+    policy: Policy,
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    state: State,
+    owner: Owner,
+    deleted: Mapping[int, Turn],
 ) -> dict[str, Hold]:
     """Return the holds on learnings, by their ids: those on requests that they came from, or may have come from."""
     copied = await _copied_requests(user_id, learnings, state, owner)
-    evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)
+    known = {**deleted, **turns_of(copied)}
+    evidence = await find_evidence(scope, user_id, learnings, known=known, most_requests=math.inf)
     if any(found.unread for found in evidence.values()):
         raise _holds_unknown(Fact(code=FactCode.PARTS_UNREADABLE))
     held: dict[str, Hold] = {}

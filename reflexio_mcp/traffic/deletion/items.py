@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from reflexio_mcp.matching.words import tool_texts
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import (
-    COMPARED_FIELDS,
+    TEXT_FIELDS,
     Interaction,
     RequestWithInteractions,
     SessionOutcome,
@@ -292,7 +292,7 @@ EXPERIMENT_FIELDS: Final = {"retrieval_experiment_id", "retrieval_experiment_arm
 """Fields of a request that the embedded store does not keep."""
 
 INTERACTION_FIELDS: Final = {
-    *COMPARED_FIELDS,
+    *TEXT_FIELDS,
     "tools_used",
     "retrieved_learnings",
     "citations",

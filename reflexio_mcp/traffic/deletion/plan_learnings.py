@@ -86,8 +86,8 @@ async def learning_rows(
         learning = linked.learning
         goes = learning.learning_id in going
         inside = learned.inside.get(learning.user_id, {})
-        quoting = linked.case.evidence.quoted_turns if linked.case else ()
-        requests = dict.fromkeys(turn.request_id for turn in quoting if turn.interaction_id not in inside)
+        quoted = linked.case.evidence.quoted_turns if linked.case else ()
+        requests = dict.fromkeys(turn.request_id for turn in quoted if turn.interaction_id not in inside)
         return TaughtLearning(
             learning_id=scope.shown_id(learning.learning_id),
             user_id=scope.shown_id(learning.user_id),
@@ -109,7 +109,7 @@ async def learning_rows(
 
 
 def earlier_rows(scope: Scope, learnings: Sequence[Learning]) -> list[Earlier]:
-    """Return learnings that become current again although nothing that replaced them is left to delete."""
+    """Return replaced learnings that become current again. What replaced them was deleted earlier."""
     return [
         Earlier(
             learning_id=scope.shown_id(learning.learning_id),
@@ -152,15 +152,15 @@ def _source_gone(linked: LinkedLearning) -> bool:
 
 
 def _teaching(learned: Learned, everything: Sequence[LinkedLearning], going: Collection[str]) -> list[str]:
-    """Return the requests that stay and quote what is deleted for good."""
-    quoting = (
+    """Return the requests that stay and that a learning quotes which is deleted for good."""
+    quoted = (
         turn
         for linked in everything
         if linked.case and linked.learning.learning_id in going and not isinstance(linked.case, Replace)
         for turn in linked.case.evidence.quoted_turns
         if turn.interaction_id not in learned.inside.get(linked.learning.user_id, {})
     )
-    return list(dict.fromkeys(turn.request_id for turn in quoting))
+    return list(dict.fromkeys(turn.request_id for turn in quoted))
 
 
 async def facts_about_words(
@@ -168,8 +168,8 @@ async def facts_about_words(
 ) -> list[Fact]:
     """Return whether other requests of a user have words of what is forgotten.
 
-    Requests that quote it are named elsewhere. Nothing is returned of more than `MOST_FORGOTTEN` learnings, or if not
-    all requests can be read.
+    Requests that it quotes are named elsewhere. Nothing is returned of more than `MOST_FORGOTTEN` learnings, of those
+    of several users, if there are no other requests, or if not all of them can be read.
 
     Args:
         inside: the ids of the interactions that are deleted.

@@ -57,7 +57,8 @@ class LinkedLearning:
     """A learning from a set of requests.
 
     Args:
-        others: its sources outside the set: what it lists, stored or not, and what says the same as missing ones.
+        others: the ids of its sources outside the set: interactions that it lists, stored or not, and interactions that
+            say the same as those that it lists and that are missing.
         case: what a deletion of the set means for it; `None` if it was selected in another way.
         named: the caller has named it, so it goes whatever its case.
     """
@@ -245,10 +246,11 @@ async def with_quoted(
     *,
     most_requests: float = MOST_REQUESTS,
 ) -> Turns:
-    """Add the stored interactions that say what learnings quote, for learnings that list some which are missing.
+    """Add the stored interactions that say what learnings quote, for learnings that list missing interactions.
 
     Args:
-        turns: what was found of the interactions that the learnings list, and what else the user has said.
+        turns: the interactions that were found so far. Besides those that the learnings list, they may have others to
+            look through, such as copied ones.
     """
     quoted = QuotedWords(learning for learning in learnings if turns.lack(learning))
     if not quoted:
@@ -357,7 +359,9 @@ async def may_come_from(
     stored = await find_interactions(
         scope, user_id, listed_by(candidates), among=sources.interaction_ids, quoted=QuotedWords(candidates)
     )
-    found = stored.by_id.keys() | others.keys()  # unlike in `Turns.lack`, copies count
+    found = (
+        stored.by_id.keys() | others.keys()
+    )  # unlike for `Turns.lack`, a copied interaction is not missing
     lacking = [learning for learning in candidates if not learning.interaction_ids <= found]
     if not lacking:
         return []
@@ -403,7 +407,7 @@ async def find_evidence(
 class WordsElsewhere:
     """Words of some learnings in requests that are not known to have taught them.
 
-    A request that says the same and is not listed by them is no known source, so nothing else names it.
+    A request that says the same, but that they do not list, counts here: nothing else names it as a source.
 
     Args:
         listed: the ids of the interactions that they list.

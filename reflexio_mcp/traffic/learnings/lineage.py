@@ -15,8 +15,8 @@ from reflexio_mcp.traffic.learnings.records import Learning
 __all__ = ["Lineage"]
 
 LONGEST_WRITE: Final = 30
-"""Maximum number of seconds by which the profile that is replaced gets a later time than the one that replaces it. One
-was seen. It is also allowed between the time of a write in our records and in the service."""
+"""Maximum number of seconds by which the profile that is replaced gets a later time than the one that replaces it (one
+second was seen), or by which our records and the service date a write differently."""
 
 
 class Lineage:
@@ -83,10 +83,10 @@ class Lineage:
         ]
 
     def last(self, learnings: Iterable[Learning]) -> list[Learning]:
-        """Return those of some replaced learnings of which no other learning quotes everything.
+        """Return the replaced learnings whose quotations are not all in one other learning: what replaced them is gone.
 
-        Nothing that replaced them is left, whichever ids their interactions have by now. A learning that quotes nothing
-        is left out: of that nobody knows.
+        This needs no ids, which interactions may have changed. A learning without quotations is left out, because for
+        it nobody knows.
         """
         return [
             learning

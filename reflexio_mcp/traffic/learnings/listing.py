@@ -205,12 +205,14 @@ async def list_shared_rules(
 
 
 async def _uses(scope: Scope) -> dict[str, int] | None:
-    """Return how often each shared rule was applied, by its number. The counts are those of the organization."""
+    """Return how often answers of the last days cited each shared rule, by its number, in the whole organization.
+
+    Old citations are not counted: they say `playbook` for a user playbook, too, which can have the same number.
+    """
     if scope.user_id:
         return None
     stats = await scope.client.get_application_stats(days=30)
-    kinds = ("agent_playbook", "playbook")  # an old citation of a shared rule says `playbook`
-    return {stat.real_id: stat.applied_count for stat in stats if stat.kind in kinds}
+    return {stat.real_id: stat.applied_count for stat in stats if stat.kind == "agent_playbook"}
 
 
 def _key(item: LinkedLearning) -> str:

@@ -39,7 +39,7 @@ LISTING: Final = "changes"
 MOST_USERS: Final = 500
 """Maximum number of users whose learnings are read."""
 
-MOST_EXPORTS: Final = 100
+MOST_EXPORTS: Final = 1_000
 
 DAY: Final = 86_400
 
@@ -96,7 +96,7 @@ async def list_changes(
     Args:
         owner: the owner of the records in this scope.
         room: how much fits into the answer.
-        since: epoch seconds. The time of a cursor replaces it: an age means another second on each page.
+        since: epoch seconds. The time of a cursor replaces it: "7 days" begins a little later at each call.
 
     Raises:
         InvalidInput: the selection has more than a user, or the cursor belongs to another list.
@@ -151,7 +151,8 @@ async def _recorded(state: State, owner: Owner, user_id: str, since: int) -> Rec
             if isinstance(learning := content_of(copy), Learning)
         }
         exports = [
-            _export(noted.at, said_in(noted.line)) for noted in state.noted(owner, MOST_EXPORTS, since=since)
+            _export(noted.at, said_in(noted.line))
+            for noted in state.noted(owner, MOST_EXPORTS, events=("exported",), since=since)
         ]
         return Recorded(
             _by_user(deeds, copied), [export for export in exports if export and _concerns(export, user_id)]

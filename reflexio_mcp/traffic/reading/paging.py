@@ -42,6 +42,10 @@ SESSIONS_AT_ONCE: Final = 1_000
 SESSIONS_AT_FIRST: Final = 250
 """Most sessions on the first page of a user whose sessions were not read before, so that their size is not known."""
 
+SESSIONS_AT_FIRST_OVER_HTTP: Final = 4
+"""The same for Reflexio, which prepares all sessions that are asked for, however long they are: 20 of 3.6 MB kept it
+from other callers for half a second."""
+
 SESSIONS_SEARCHED: Final = 1_000
 """Sessions per page if the store leaves out those where nothing can match."""
 
@@ -119,7 +123,8 @@ class SessionPager:
         self._largest_batch = batch
         self._user = wanted.user_id or scope.user_id
         session_bytes = scope.client.session_bytes.get(self._user)
-        self._batch = min(batch, SESSIONS_AT_FIRST) if session_bytes is None else self._fitting(session_bytes)
+        self._at_first = SESSIONS_AT_FIRST if scope.embedded else SESSIONS_AT_FIRST_OVER_HTTP
+        self._batch = min(batch, self._at_first) if session_bytes is None else self._fitting(session_bytes)
         self._frozen = after.frozen if after else None
         """The newest second of the list, as in `Cursor`; `None` before anything was read."""
         self._clock = 0.0
@@ -229,8 +234,8 @@ class SessionPager:
                     search, offset + len(shown) - 1, last, _has_session(shown[-1])
                 )
             if was_resumed or _ids(page) == shown:
-                # `_back_to` led to a page from which it has read on before: a session that a search names without
-                # reading it may be on no page that can be read. Go on behind this page.
+                # Reading on has led to a page from which it had read on before, so it would go round in circles: a
+                # search can name a session that is on no page which can be read. Go on behind this page.
                 offset += len(shown)
                 page = await self._page(offset, search)
                 if _ids(page) == shown:
@@ -240,10 +245,10 @@ class SessionPager:
         if after := self._after:
             key = (after.newest, after.session_id)
 
-            def begins_no_later(page: RequestPage) -> bool:
+            def reaches_back_to_it(page: RequestPage) -> bool:
                 return bool(page.sessions) and _key(page.sessions[0]) >= key
 
-            return await self._resume(search, after.offset, key, begins_no_later)
+            return await self._resume(search, after.offset, key, reaches_back_to_it)
         page = await self._page(0, search)
         if self._frozen is None:
             self._clock = page.server_time if page.server_time is not None else time.time()
@@ -259,30 +264,33 @@ class SessionPager:
         search: Search | None,
         offset: int,
         key: tuple[int, str],
-        leaves_no_gap: Callable[[RequestPage], bool],
+        reaches_back: Callable[[RequestPage], bool],
     ) -> tuple[int, RequestPage]:
-        """Return the page that begins with a session or, if it is gone, with what follows it.
+        """Return the page to read on with after a session was reached, so that no session is missed.
+
+        In the embedded store, it begins with that session or, if it is gone, with what follows it. Over HTTP, sessions
+        before it can be on the page again; the caller leaves out what it has seen.
 
         Args:
             offset: about where the session is.
             key: its newest second and its id. The second is 0 if the session cannot be read.
-            leaves_no_gap: whether nothing is missing before a page that was read by its offset.
+            reaches_back: whether a page that was read by its offset begins early enough.
         """
         if self._scope.embedded and key[0]:
             try:
                 return offset, await self._page(offset, search, resume_at=key)
             except ServerFault:
                 pass  # Part of the page cannot be read, and its parts are found by their offsets.
-        return await self._back_to(offset, search, leaves_no_gap)
+        return await self._back_to(offset, search, reaches_back)
 
     async def _back_to(
-        self, offset: int, search: Search | None, leaves_no_gap: Callable[[RequestPage], bool]
+        self, offset: int, search: Search | None, reaches_back: Callable[[RequestPage], bool]
     ) -> tuple[int, RequestPage]:
-        """Return the page at an offset or an earlier one: the first that `leaves_no_gap` accepts, or page 0."""
+        """Return the page at an offset or an earlier one: the first that `reaches_back` accepts, or page 0."""
         step = self._batch
         while True:
             page = await self._page(offset, search)
-            if offset == 0 or leaves_no_gap(page):
+            if offset == 0 or reaches_back(page):
                 return offset, page
             # Doubled steps soon find a session that many deletions have moved.
             offset, step = max(0, offset - step), step * 2
@@ -319,7 +327,7 @@ class SessionPager:
         while True:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
             if self._batch == 1 and not self._scope.embedded:
-                # Reflexio knows no `most_reply_bytes`: what does not fit would be sent, and then asked for again.
+                # Nothing smaller can be asked for. The client's limit would only drop what Reflexio has sent already.
                 return await _read_page(self._scope, query)
             limited = query.model_copy(update={"most_reply_bytes": PAGE_BYTES, "resume_at": resume_at})
             if search:
@@ -329,7 +337,7 @@ class SessionPager:
             except ReplyTooLarge:
                 if self._batch == 1:
                     return await _read_page(self._scope, query)
-                self._batch = max(1, self._batch // 4)
+                self._batch = max(1, min(self._batch // 4, self._at_first))
             except ServerFault as error:
                 if resume_at or not await _can_be_divided(self._scope, query, error):
                     raise

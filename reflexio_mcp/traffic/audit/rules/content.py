@@ -1,7 +1,7 @@
 """Rules about content. Each imports its patterns at first use, because they compile slowly."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -69,26 +69,42 @@ def _personal_data(text: str) -> Iterator[Span]:
     return ((start, end) for start, end, _ in personal_in(text))
 
 
+def _private_spans(text: str) -> list[Span]:
+    """Return where secrets and personal data are, in order. What overlaps is one span."""
+    spans: list[Span] = []
+    for begin, end in sorted([*_secrets(text), *_personal_data(text)]):
+        if spans and begin <= spans[-1][1]:
+            begin, last = spans.pop()
+            end = max(end, last)
+        spans.append((begin, end))
+    return spans
+
+
 COVERED: Final = "[covered]"
 
 PASSAGE_CHARS: Final = 220
 
 
-def passage_as_data(text: str, passage: "Passage") -> str:
+def passage_as_data(text: str, passage: "Passage", covered: Sequence[Span]) -> str:
     """Return the words of a passage in one line, with dots for blanks, so that nobody takes them for an order to follow.
 
-    Secrets and personal data are covered. A long passage begins with its strongest sentence.
+    A long passage begins with its strongest sentence.
+
+    Args:
+        covered: what of the text nobody may read here, in order and without overlaps.
     """
     from reflexio_mcp.traffic.audit.rules.injection import strongest_sentence
 
     start = passage.start
     if passage.end - start > PASSAGE_CHARS:
         start = strongest_sentence(text, passage)
-    shown = text[start : passage.end]
-    spans = sorted([*_secrets(shown), *_personal_data(shown)], reverse=True)
-    for begin, end in spans:
-        shown = f"{shown[:begin]}{COVERED}{shown[end:]}"
-    words = " ".join(shown.split())
+    shown: list[str] = []
+    for begin, end in covered:
+        if begin < passage.end and end > start:
+            shown += [text[start:begin], COVERED]
+            start = end
+    shown.append(text[start : passage.end])
+    words = " ".join("".join(shown).split())
     if len(words) > PASSAGE_CHARS:
         words = f"{words[:PASSAGE_CHARS]}…"
     return words.replace(" ", "·")
@@ -184,19 +200,21 @@ class PromptInjection(Rule):
                 stop_if_cancelled()
                 # An assistant often repeats or explains what it read.
                 answer = interaction.role.casefold() == "assistant" and field == "content"
-                for passage in passages_in(text):
-                    if passage.probable or not answer:
-                        name = "prompt-injection" if passage.probable else self.possible
-                        shown = passage_as_data(text, passage)
-                        yield Finding(
-                            name,
-                            item.request,
-                            passage.signs[0],
-                            interaction.interaction_id,
-                            shown,
-                            role=interaction.role,
-                            points=passage.points,
-                        )
+                told = [passage for passage in passages_in(text) if passage.probable or not answer]
+                # A word before a passage can tell that a password is in it.
+                private = _private_spans(text) if told else []
+                for passage in told:
+                    name = "prompt-injection" if passage.probable else self.possible
+                    shown = passage_as_data(text, passage, private)
+                    yield Finding(
+                        name,
+                        item.request,
+                        passage.signs[0],
+                        interaction.interaction_id,
+                        shown,
+                        role=interaction.role,
+                        points=passage.points,
+                    )
 
 
 class PersonalData(Rule):

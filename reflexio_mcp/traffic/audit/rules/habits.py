@@ -9,7 +9,7 @@ from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
-from reflexio_mcp.traffic.policy import current_policy
+from reflexio_mcp.traffic.policy import current_policy, time_for_expiry
 
 DAY: Final = 86_400
 
@@ -209,7 +209,7 @@ class Expired(Rule):
         return bool(current_policy().expire)
 
     def look(self, session: Session) -> Iterator[Finding]:
-        policy = current_policy()
+        policy, now = current_policy(), time_for_expiry()
         for item in session.requests:
-            if expiry := policy.expired(item.request, self.now):
+            if expiry := policy.expired(item.request, now):
                 yield Finding(self.name, item.request, expiry.describe())

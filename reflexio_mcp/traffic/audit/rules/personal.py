@@ -12,7 +12,10 @@ from typing import Any, Final
 from reflexio_mcp.traffic.content import find_all
 
 READ_CHARS: Final = 1_000_000
-CANDIDATES: Final = 200
+"""Characters of a text that are looked through."""
+
+CANDIDATES: Final = 2_000
+"""How many texts that have the form of a card number are checked, and as many for each other kind."""
 
 WORD_CHARS: Final = 50
 """Characters before a number that may say what it is. They are searched in lower case, which is twice as fast."""
@@ -154,7 +157,7 @@ Line = tuple[int, str]
 
 
 def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and kind of each text that identifies a person."""
+    """Yield start, end and kind of what identifies a person, among the first `CANDIDATES` of each form."""
     text = text[:READ_CHARS]
     addresses, numbers = list[Line](), list[Line]()
     start = 0
@@ -251,6 +254,6 @@ def _kind_if_phone(number: str, before: str) -> str:
         try:
             if phonenumbers.is_valid_number(phonenumbers.parse(plain, region)):
                 return "phone"
-        except phonenumbers.NumberParseException:
-            return ""
+        except phonenumbers.NumberParseException:  # 011 leads abroad from one region, and to Turin in another
+            continue
     return ""
