@@ -451,9 +451,9 @@ async def test_reflexio_gets_requests_that_it_lacks_the_oldest_first(world: Worl
     path = tmp_path / "out.zip"
     assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
     await world.put("r0", text="another request")
-    told: list[tuple[Step, int, int]] = []
+    told: list[tuple[Step, int, int | None]] = []
 
-    async def progress(step: Step, done: int, total: int) -> None:
+    async def progress(step: Step, done: int, total: int | None = None) -> None:
         told.append((step, done, total))
 
     done = await import_requests(Scope(world.rest), requests_in(path, ""), progress)

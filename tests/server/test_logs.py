@@ -9,9 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
 
 from reflexio_mcp.logs import StderrHandler, log_to_stderr
-from tests.support.serving import connected, serving_process
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import Settings
+from tests.support.serving import connected, events, serving_process
 from tests.support.stdio import MODERN, REVISIONS, SERVER, Revision, RpcError, environment, open_session
 
 pytestmark = pytest.mark.anyio
@@ -146,3 +150,19 @@ async def test_the_last_lines_are_written_before_the_process_ends(tmp_path: Path
     async with serving_process(tmp_path, command=SERVER) as served:
         await served.terminate()
         assert '"event":"stopping"' in served.stderr()
+
+
+@pytest.mark.parametrize("kind", ["tool", "resource"])
+async def test_what_a_stopping_server_does_not_answer_is_logged_as_such(
+    caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="reflexio_mcp.events")
+    server = ReflexioServer(Settings(store=":memory:"))
+    async with Client(server) as client:
+        server.limiter.refuse_new()
+        if kind == "tool":
+            assert (await client.call_tool("get_status", {})).is_error
+        else:
+            with pytest.raises(MCPError, match="stopping"):
+                await client.read_resource("reflexio://guide")
+    assert [line["outcome"] for line in events(caplog, "call")] == ["stopping"]
