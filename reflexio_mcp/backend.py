@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.state.postgresql import PostgresqlDatabase
+    from reflexio_mcp.traffic.policy import PolicyFile
     from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
     "default_store",
+    "link",
     "location_of",
     "open_client",
     "open_postgresql",
@@ -231,7 +233,7 @@ def open_client(settings: Settings) -> "ReflexioClient":
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
 
 
-def scopes_of(settings: Settings) -> "Callable[..., Scope]":
+def scopes_of(settings: Settings) -> "partial[Scope]":
     """Make scopes of this configuration, each from a client and the user of the scope."""
     from reflexio_mcp.traffic.content import Fingerprints
     from reflexio_mcp.traffic.policy import policy_at
@@ -243,30 +245,29 @@ def scopes_of(settings: Settings) -> "Callable[..., Scope]":
     def secret_of_fingerprints() -> bytes:
         return shared_secret.encode() if shared_secret else process_key(settings)
 
-    policy = policy_at(settings.policy)
-
-    def scope_of(client: "ReflexioClient", user_id: str = "", caller: str = "") -> Scope:
-        # The client and the policy cannot know each other, and each needs one thing of the other.
-        client.holds = lambda: policy.now().hold
-        policy.clock_ahead = lambda: client.clock_ahead
-        return new_scope(client, user_id, caller)
-
-    new_scope = partial(
+    return partial(
         Scope,
         masked=settings.mask,
         learns=not settings.embedded,
         embedded=settings.embedded,
-        policy=policy,
+        policy=policy_at(settings.policy),
         fingerprints=Fingerprints(secret_of_fingerprints),
     )
-    return scope_of
+
+
+def link(client: "ReflexioClient", policy: "PolicyFile") -> None:
+    """Let the client ask for the holds in force, and the policy for the clock of the service."""
+    client.holds = lambda: policy.now().hold
+    policy.clock_ahead = lambda: client.clock_ahead
 
 
 @asynccontextmanager
 async def open_scope(settings: Settings) -> AsyncGenerator["Scope"]:
     """The scope of a command: everything that the configuration reaches."""
     async with open_client(settings) as client:
-        yield scopes_of(settings)(client, settings.user_id)
+        scope = scopes_of(settings)(client, settings.user_id)
+        link(client, scope.policy)
+        yield scope
 
 
 async def owner_of(scope: "Scope", settings: Settings) -> Owner:

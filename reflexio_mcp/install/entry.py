@@ -13,7 +13,7 @@ from reflexio_mcp.install.clients import BEARER, KEY, Client
 from reflexio_mcp.install.files import InstallError
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, is_reference, parse_flags
 
-__all__ = ["command_of", "is_ours", "settings_of", "visible"]
+__all__ = ["NAME", "command_of", "is_ours", "settings_of", "visible"]
 
 NAME: Final = "reflexio"
 """The usual name of an entry."""

@@ -3,14 +3,14 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
-from reflexio_mcp.backend import open_client, scopes_of
+from reflexio_mcp.backend import link, open_client, scopes_of
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import Permission
 from reflexio_mcp.traffic.errors import TrafficError
@@ -103,15 +103,18 @@ class Scopes:
         self.policy = policy_at(settings.policy)
         self._given = client
         self._client = client
+        if client:
+            link(client, self.policy)
 
     @cached_property
-    def _new_scope(self) -> "Callable[..., Scope]":
+    def _new_scope(self) -> "partial[Scope]":
         return scopes_of(self._settings)
 
     @property
     def client(self) -> "ReflexioClient":
         if self._client is None:
             self._client = open_client(self._settings)
+            link(self._client, self.policy)
         return self._client
 
     def local_caller(self) -> Caller:

@@ -34,7 +34,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 if TYPE_CHECKING:
     from reflexio_mcp.rest.models import StoredRequest
 
-__all__ = ["Hold", "Policy", "current_policy", "policy_at", "time_for_expiry", "use_policy"]
+__all__ = ["Hold", "Policy", "PolicyFile", "current_policy", "policy_at", "time_for_expiry", "use_policy"]
 
 logger = logging.getLogger("reflexio_mcp")
 

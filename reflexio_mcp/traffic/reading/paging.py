@@ -125,6 +125,8 @@ class SessionPager:
         session_bytes = scope.client.session_bytes.get(self._user)
         self._at_first = SESSIONS_AT_FIRST if scope.embedded else SESSIONS_AT_FIRST_OVER_HTTP
         self._batch = min(batch, self._at_first) if session_bytes is None else self._fitting(session_bytes)
+        self._was_too_large = False
+        """A page did not fit, so the sizes of sessions differ, and pages grow slowly."""
         self._frozen = after.frozen if after else None
         """The newest second of the list, as in `Cursor`; `None` before anything was read."""
         self._clock = 0.0
@@ -300,7 +302,8 @@ class SessionPager:
     ) -> RequestPage:
         page, unreadable = await self._read(offset, search, resume_at)
         session_bytes = page.size // max(1, len(page.sessions))
-        self._batch = min(self._fitting(session_bytes), self._batch * 4)
+        most = self._batch * 4 if self._was_too_large else self._largest_batch
+        self._batch = min(self._fitting(session_bytes), most)
         if page.sessions:
             self._remember(session_bytes)
         for name, part in unreadable.items():
@@ -337,6 +340,7 @@ class SessionPager:
             except ReplyTooLarge:
                 if self._batch == 1:
                     return await _read_page(self._scope, query)
+                self._was_too_large = True
                 self._batch = max(1, min(self._batch // 4, self._at_first))
             except ServerFault as error:
                 if resume_at or not await _can_be_divided(self._scope, query, error):
