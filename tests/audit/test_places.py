@@ -237,6 +237,14 @@ def test_the_call_that_deletes_a_run_leaves_what_its_source_stored_before_and_af
     assert [stored for stored in (before, *again, after) if wanted.matches_request(stored)] == again
 
 
+@pytest.mark.parametrize(("name", "offered"), [("b", True), (" b", False), ("b\u200b", False)])
+def test_a_run_is_not_deleted_by_ids_that_no_call_can_have(name: str, offered: bool) -> None:
+    again = [request(name, "The kettle leaks.", source="import").request]
+    mixed = DuplicateRun("import", again, again, unmixed=False)
+    act = call_for_run(mixed, TrafficFilter(), Offer(TOOLS), whole=True)
+    assert (act.arguments if act else {}) == ({"request_ids": [name]} if offered else {})
+
+
 async def test_a_run_beside_other_requests_of_its_source_is_never_deleted_by_a_filter() -> None:
     texts = [f"The {number} kettle leaks at the handle." for number in range(20)]
     first = [

@@ -109,6 +109,19 @@ async def test_a_code_that_does_not_fit_is_refused_before_anybody_is_asked(world
     assert await world.ids() == {"r1"}
 
 
+async def test_a_new_code_comes_with_how_to_use_it(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="preview") as caller:
+        before = await caller.plan("delete_session", session_id="s")
+        await world.put("r2")
+        answer = await caller.call("delete_session", session_id="s", confirm=before["confirm"])
+    plan = answer.get("plan", answer)
+    assert answer["status"] == "changed"
+    assert plan["confirm"]
+    assert "call again with the same arguments and this code as confirm" in answer["text"]
+    assert "without confirm" not in answer["text"]
+
+
 @pytest.mark.parametrize(("count", "typed"), [(25, False), (26, True)])
 async def test_a_large_set_needs_its_number_typed(world: World, era: str, count: int, typed: bool) -> None:
     for number in range(count):

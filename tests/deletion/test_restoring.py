@@ -37,6 +37,23 @@ async def test_a_restore_lists_all_that_can_be_undone_and_the_status_the_last_de
     assert text_of(status).count("no recovery copy") == 10
 
 
+async def test_an_interaction_that_only_used_a_tool_is_restored(world: World) -> None:
+    used = ToolUse(tool_name="search", tool_data={"for": "trains"})
+    body = PublishBody(
+        user_id="ada",
+        session_id="s",
+        request_id="r1",
+        interaction_data_list=[Interaction(content="words"), Interaction(tools_used=[used])],
+    )
+    await world.rest.publish(body, minted=False)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        done = await caller.restored(number)
+        read = await caller.call("get_request", request_id="r1")
+    assert (done["status"], done["restored"]) == ("complete", {"requests": 1, "interactions": 2})
+    assert "trains" in json.dumps(read)
+
+
 async def test_a_restore_shows_first_what_it_will_put_back(world: World) -> None:
     await world.put("r1", text="Flying to Lisbon. My password is hunter2-9xQ7vLw3Zt.")
     await world.put("r2")

@@ -40,3 +40,4 @@ def test_what_the_service_said_is_a_name_and_never_a_sentence_of_ours() -> None:
 
 def test_a_rate_limit_says_how_long_to_wait() -> None:
     assert "Try again in 42 seconds." in said_of(RateLimited(retry_after=41.6))
+    assert "Try again in 1 second." in said_of(RateLimited(retry_after=0.3))
