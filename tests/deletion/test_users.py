@@ -58,6 +58,17 @@ async def test_what_arrives_after_the_last_look_at_a_person_goes_too_and_is_told
     assert await world.ids() == {"r3"}
 
 
+async def test_a_person_with_a_request_that_cannot_be_read_is_erased_too(world: World) -> None:
+    await stocked(world)
+    await world.put("deep", user="ada")
+    world.backend.unreturned.add("deep")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert world.backend.calls["/api/clear_user_data"] == 1
+    assert "arrived_and_deleted" not in {fact["code"] for fact in receipt["facts"]}
+    assert await world.ids() == {"r3"}
+
+
 @pytest.mark.parametrize("route", ["/api/get_profiles", "/api/get_session_outcomes"])
 async def test_what_arrives_while_a_person_is_looked_at_stops_the_erasure(world: World, route: str) -> None:
     await stocked(world)

@@ -383,12 +383,15 @@ class _Act:
             self.ledger.note_held(ids)  # one call would delete the held items too
             return None
         requests = [item for item in stored.items if item.kind == "request"]
-        if await self._more_requests(target.wanted.user_id, requests):
+        # What Reflexio fails to return is not among these requests, so it cannot be told from what has arrived.
+        all_read = not stored.part_unread
+        if all_read and await self._more_requests(target.wanted.user_id, requests):
             return await self._delete_user(target)
 
         async def clear() -> DeleteReply:
             reply = await self.scope.client.clear_user_data(target.wanted.user_id)
-            self.deleted_unseen = max(0, reply.deleted_counts.get("requests", 0) - len(requests))
+            if all_read:
+                self.deleted_unseen = max(0, reply.deleted_counts.get("requests", 0) - len(requests))
             return reply
 
         return await self._send(clear(), ids)
