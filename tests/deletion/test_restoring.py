@@ -244,6 +244,16 @@ def test_a_copy_of_the_embedded_store_is_compared_with_its_image_and_its_citatio
     assert is_stored_as(other, copy)
 
 
+def test_a_request_is_stored_whatever_the_order_in_which_a_store_returns_its_interactions() -> None:
+    said = [StoredInteraction(interaction_id=number, content=f"words {number}") for number in (1, 2)]
+    one, turned = (
+        RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=interactions)
+        for interactions in (said, said[::-1])
+    )
+    assert is_stored_as(one, turned, put_back=True)
+    assert is_stored_as(one, turned)
+
+
 async def test_what_was_learned_comes_back_and_names_its_sources_by_their_new_ids(world: World) -> None:
     await world.put("r1")
     await world.learn("p", "r1", content="likes tea")

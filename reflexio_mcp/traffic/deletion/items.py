@@ -320,7 +320,8 @@ def _compared(item: RequestWithInteractions, *, put_back: bool) -> list[str]:
     sent = item.interactions if put_back else filter(None, map(publishable, item.interactions))
     return [
         _canonical(labels | {"agent_version": labels["agent_version"] or DEFAULT_AGENT_VERSION}),
-        *(_canonical(interaction.model_dump(include=INTERACTION_FIELDS)) for interaction in sent),
+        # Stores return interactions by time, and those of one time in the order of new numbers.
+        *sorted(_canonical(interaction.model_dump(include=INTERACTION_FIELDS)) for interaction in sent),
     ]
 
 
