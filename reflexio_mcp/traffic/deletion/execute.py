@@ -370,7 +370,7 @@ class _Act:
             raise
         return None
 
-    async def _delete_user(self, target: User) -> ReflexioError | None:
+    async def _delete_user(self, target: User, *, looks_again: bool = False) -> ReflexioError | None:
         ids = [item.id for item in self.planned.items]
         stored = await target.read_stored(self.scope, self.progress)
         held = await self._note_held(stored.items)
@@ -385,8 +385,8 @@ class _Act:
         requests = [item for item in stored.items if item.kind == "request"]
         # What Reflexio fails to return is not among these requests, so it cannot be told from what has arrived.
         all_read = not stored.part_unread
-        if all_read and await self._more_requests(target.wanted.user_id, requests):
-            return await self._delete_user(target)
+        if all_read and not looks_again and await self._more_requests(target.wanted.user_id, requests):
+            return await self._delete_user(target, looks_again=True)
 
         async def clear() -> DeleteReply:
             reply = await self.scope.client.clear_user_data(target.wanted.user_id)
@@ -405,8 +405,9 @@ class _Act:
             return (page.total or 0) > len(requests)
         newest = max((item.created_at for item in requests), default=0)
         page = await self.scope.client.get_requests(RequestQuery(user_id=user_id, start_time=newest or None))
-        found = {item.request.request_id for group in page.sessions for item in group.requests}
-        return not found <= {item.id for item in requests}
+        found = [item.request for group in page.sessions for item in group.requests]
+        known = {item.id for item in requests}
+        return any(request.user_id == user_id and request.request_id not in known for request in found)
 
     async def _delete_by_id(self) -> None:
         items = self.planned.stored
