@@ -89,7 +89,7 @@ class ReflexioClient:
         """Requests that the service has learned from, by id and time: it need not be asked again."""
         self.clock_ahead = 0.0
         """Seconds by which this machine's clock was ahead of the service's at its last reply; 0 if it was behind."""
-        self.holds: Callable[[], object] = tuple
+        self.holds: Callable[[], object] = lambda: ()
         """Returns what nobody may delete at the moment, for `Sender`."""
 
     async def __aenter__(self) -> Self:

@@ -158,10 +158,10 @@ class CallLimiter:
 
     async def _limited(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> tuple[str, HandlerResult]:
         if self._stopping:
-            return "stopping", _refused(ctx, "stopping", STOPPING)
+            return _refused(ctx, "stopping", STOPPING)
         if (turn := current_turn()) and turn.refused:
             await turn.wait_to_refuse()
-            return "busy", _refused(ctx, "busy", BUSY.format(most=self._most))
+            return _refused(ctx, "busy", BUSY.format(most=self._most))
         scope = anyio.CancelScope()
         self._cancel_scopes.add(scope)
         try:
@@ -172,7 +172,7 @@ class CallLimiter:
             self._cancel_scopes.discard(scope)
             if not self._cancel_scopes:
                 self._idle.set()
-        return "stopped", _refused(ctx, "stopped", STOPPED)  # `end_running` has cancelled the call
+        return _refused(ctx, "stopped", STOPPED)  # `end_running` has cancelled the call
 
     def refuse_new(self) -> None:
         """Answer new calls with "try again"."""
@@ -235,13 +235,14 @@ class NotAnswered(MCPError):
         self.outcome = outcome
 
 
-def _refused(ctx: Ctx, outcome: str, text: str) -> HandlerResult:
-    """Refuse a call in words that the model can read; raise `NotAnswered` if it is not a tool call."""
+def _refused(ctx: Ctx, outcome: str, text: str) -> tuple[str, HandlerResult]:
+    """Return the outcome and an answer that the model can read; raise `NotAnswered` if it is not a tool call."""
     if ctx.method != "tools/call":
         raise NotAnswered(outcome, text)
     result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
     # The SDK does not add this field to results of middleware.
-    return result | {"resultType": "complete"} if ctx.protocol_version >= "2026-07-28" else result
+    newer = ctx.protocol_version >= "2026-07-28"
+    return outcome, result | {"resultType": "complete"} if newer else result
 
 
 def _measure(method: str, tool: str, outcome: str, seconds: float) -> None:

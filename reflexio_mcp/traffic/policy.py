@@ -275,7 +275,7 @@ class PolicyFile:
         self.path = Path(path) if path else None
         self.problem = ""
         self.certain_day: date | None = None
-        self.clock_ahead: Callable[[], float] = float
+        self.clock_ahead: Callable[[], float] = lambda: 0.0
         self._last_seen: _Stamp | None = self._look()
         self._last_seen_since = time.monotonic()
         self._read_stamp: _Stamp | None
