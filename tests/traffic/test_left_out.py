@@ -25,8 +25,10 @@ from reflexio_mcp.traffic.scope import Scope
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import START
 
-DEEP = "[" * 200_000
-"""Tool data in a file that no JSON reader of Python reads."""
+DEEP = "[…"
+"""Stands for tool data that no JSON reader of Python reads."""
+
+STORED_DEEP = "[" * 200_000
 
 MOST_PAGES = 60
 
@@ -120,6 +122,7 @@ def fill(path: Path, stored: list[Row]) -> None:
     database = Database(str(path))
     with database.writing() as connection:
         for number, row in enumerate(stored):
+            tool = STORED_DEEP if row.tool == DEEP else row.tool
             connection.execute(
                 "INSERT INTO requests VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -134,7 +137,7 @@ def fill(path: Path, stored: list[Row]) -> None:
             )
             connection.execute(
                 "INSERT INTO interactions VALUES (NULL, ?, ?, 'User', ?, 'none', '', ?, '', ?, ?, '[]', '[]', '')",
-                [number + 1, row.second, row.content, row.image, row.expert, row.tool],
+                [number + 1, row.second, row.content, row.image, row.expert, tool],
             )
     database.close()
 
@@ -239,6 +242,18 @@ def test_a_list_ends_behind_a_session_that_was_left_out_and_cannot_be_read_where
     wanted = TrafficFilter(user_id="ada", agent_version="prod", contains="apple")
     with small_pages(True):
         asyncio.run(asyncio.wait_for(compare(Case(stored, wanted), "sessions", 3, []), 60))
+
+
+def test_a_list_whose_newest_session_cannot_be_read_shows_the_same_with_pages_of_few_sessions() -> None:
+    """The service does not tell the second of that session. Later pages end where the first one did."""
+    others = [Row(f"s{n}", "ada", "", "", False, START, "", "", "[]", "") for n in (1, 2, 3, 4)]
+    newest = Row("APPLES", "ada", "", "", False, START + 1, "", "", DEEP, "")
+    earlier = Row("APPLES", "ada", "", "ci", False, START, "", "", "[]", "")
+    wanted = TrafficFilter(finding="test-traffic")
+    with small_pages(False):
+        asyncio.run(
+            asyncio.wait_for(compare(Case([*others, newest, earlier], wanted), "requests", 1, []), 60)
+        )
 
 
 def found_alike(examples: int) -> Callable[[], None]:

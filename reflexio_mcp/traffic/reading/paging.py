@@ -254,11 +254,13 @@ class SessionPager:
         page = await self._page(0, search)
         if self._frozen is None:
             self._clock = page.server_time if page.server_time is not None else time.time()
-            newest = [_newest(group) for group in page.sessions if group.requests or group.left_out]
+            newest = [_newest(group) for group in page.sessions if _is_readable(group)]
+            if page.sessions and not _is_readable(page.sessions[0]):
+                newest.append(
+                    int(self._clock)
+                )  # the newest session cannot be read, so that its second is not known
             if newest:
                 self._frozen = max(newest)
-            elif page.sessions:  # none of them can be read
-                self._frozen = int(self._clock)
         return 0, page
 
     async def _resume(
@@ -399,6 +401,10 @@ def _ids(page: RequestPage) -> list[str]:
 
 def _has_session(session_id: str) -> Callable[[RequestPage], bool]:
     return lambda page: session_id in _ids(page)
+
+
+def _is_readable(group: SessionGroup) -> bool:
+    return bool(group.requests or group.left_out)
 
 
 def _newest(group: SessionGroup) -> int:
