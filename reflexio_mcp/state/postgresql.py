@@ -7,9 +7,10 @@ Every wait is limited.
 
 import contextlib
 import hashlib
+import os
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -154,6 +155,21 @@ class _Connection(psycopg.Connection[Any]):
             return done.value
 
 
+def _address(given: Mapping[str, Any]) -> str:
+    """Return which database a URL means, so that no other database gets the same name.
+
+    Args:
+        given: the parameters of the URL. libpq takes others from the environment, and a database without a name has
+            that of the user.
+    """
+    variables = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE"}
+    address = [given.get(part) or os.environ.get(variable) for part, variable in variables.items()]
+    service = given.get("service") or os.environ.get("PGSERVICE")
+    if service or not address[-1]:
+        address += [service, given.get("user") or os.environ.get("PGUSER")]
+    return repr(address)
+
+
 class _PostgresqlTransaction(Transaction):
     def serialise(self, subject: str) -> None:
         self.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", f"reflexio-mcp {subject}")
@@ -218,8 +234,7 @@ class PostgresqlDatabase(Database):
         except psycopg.ProgrammingError:
             raise StateUnusable(UNREADABLE, ADVICE) from None
         self._role = f"the role {given['user']}" if given.get("user") else "this system's user as its role"
-        address = repr([given.get(part) for part in ("host", "port", "dbname")])
-        self.name = f"state-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+        self.name = f"state-{hashlib.sha256(_address(given).encode()).hexdigest()[:12]}"
         self._made = False
         self._kept: list[psycopg.Connection[Any]] = []
         self._closed = False

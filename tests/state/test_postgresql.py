@@ -474,6 +474,32 @@ def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
     assert "secret" not in repr(refusal(lambda: PostgresqlDatabase("postgresql://a:secret@[broken/x")))
 
 
+def test_databases_that_the_environment_chooses_do_not_share_the_note_of_the_last_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def name(url: str, **variables: str) -> str:
+        with monkeypatch.context() as patch:
+            for variable in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"):
+                patch.delenv(variable, raising=False)
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+            with closing(PostgresqlDatabase(url)) as database:
+                return database.name
+
+    url = "postgresql://ada@localhost:5432/"
+    names = [
+        name(f"{url}one"),
+        name(f"{url}two"),
+        name(url),
+        name(url.replace("ada", "ben")),
+        name("postgresql://localhost:5432/", PGSERVICE="one"),
+        name("postgresql:///?service=two"),
+    ]
+    assert len(set(names)) == len(names)
+    assert name(url, PGDATABASE="one") == names[0]
+    assert name("postgresql:///one", PGHOST="localhost", PGPORT="5432") == names[0]
+
+
 def test_a_database_that_can_only_be_read_is_said_before_a_deletion_needs_it(
     postgres: PostgresServer, postgres_url: str, state: State, opened: Callable[[str], State]
 ) -> None:
