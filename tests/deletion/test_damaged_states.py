@@ -457,6 +457,18 @@ async def test_copies_that_were_removed_from_the_state_are_missed_by_plan_restor
     assert status["copied"]["requests"] == 2
 
 
+async def test_a_learning_whose_copy_was_removed_from_the_state_is_missed_by_a_restore(world: World) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1", content="likes tea")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+        assert receipt["deleted"]["learnings"] == 1
+        change(world, "DELETE FROM copies WHERE id = 2")  # that of the learning
+        done = await caller.call("restore_requests", deletion=receipt["number"])
+    assert (done["restored"].get("requests"), done["restored"].get("learnings")) == (1, None)
+    assert fact_of(done, "copies_gone") == {"code": "copies_gone", "number": 1}
+
+
 async def test_once_all_copies_are_gone_neither_status_nor_receipt_offers_an_undo(world: World) -> None:
     number = await deleted(world)
     change(world, "DELETE FROM copies")

@@ -93,6 +93,20 @@ async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: 
     assert await world.ids() == {"r1", "r2"}
 
 
+@pytest.mark.parametrize("returned", [True, False])
+async def test_sources_that_cannot_be_read_are_not_called_gone(world: World, returned: bool) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1", content="likes tea")
+    if returned:
+        await world.rest.delete_requests_by_ids(["r1"])
+    else:
+        world.backend.unreturned.add("r1")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert bool(fact_of(plan, "sources_gone")) is returned
+    assert bool(fact_of(plan, "sources_unknown")) is not returned
+
+
 async def test_what_came_from_test_traffic_alone_is_deleted_by_the_finding(world: World) -> None:
     await world.put("real", text="I live in Lisbon")
     await world.put("trial", text="I like tea", session="t", source="staging")
