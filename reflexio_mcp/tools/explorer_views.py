@@ -7,6 +7,7 @@ masked, cut and confined as everywhere, and secrets in it are covered until the 
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -237,19 +238,20 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     judged = await judged_in(app_of(call).state, partial(app_of(call).owner, scope))
     passages: dict[str, list[str]] = defaultdict(list)
     following = None
-    async for part in pager.parts():
-        for finding in await in_heavy_thread(scope.owner, partial(_found_in, wanted, part.requests)):
-            request_id = scope.shown_id(finding.request.request_id)
-            into = no_problem if judged.has(finding) else found
-            places = into[finding.name][request_id]  # lists the request, even if no place is added
-            if finding.interaction_id:
-                places.append(finding.interaction_id)
-            is_injection = finding.points > 0
-            if is_injection and not scope.masked:
-                passages[request_id] += passage_parts(finding.around)
-        if pager.requests_seen >= limit:
-            following = pager.cursor("requests", part, None).encode(scope, asked)
-            break
+    async with aclosing(pager.parts()) as parts:
+        async for part in parts:
+            for finding in await in_heavy_thread(scope.owner, partial(_found_in, wanted, part.requests)):
+                request_id = scope.shown_id(finding.request.request_id)
+                into = no_problem if judged.has(finding) else found
+                places = into[finding.name][request_id]  # lists the request, even if no place is added
+                if finding.interaction_id:
+                    places.append(finding.interaction_id)
+                is_injection = finding.points > 0
+                if is_injection and not scope.masked:
+                    passages[request_id] += passage_parts(finding.around)
+            if pager.requests_seen >= limit:
+                following = pager.cursor("requests", part, None).encode(scope, asked)
+                break
     return ExplorerData(
         notice=NOTICE,
         view="findings",

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -444,19 +445,20 @@ async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: 
 
     waiting: list[SessionPart] = []
     requests = chars = 0
-    async for part in pager.parts():
-        if time.monotonic() >= look.until and look.last:
-            return True
-        waiting.append(part)
-        requests += len(part.requests)
-        chars += sum(map(content_chars, part.requests))
-        if requests >= REQUESTS_A_LOOK or chars >= CHARS_A_LOOK:
-            if await ends_in(waiting):
+    async with aclosing(pager.parts()) as parts:
+        async for part in parts:
+            if time.monotonic() >= look.until and look.last:
                 return True
-            waiting = []
-            requests = chars = 0
-            await progress(Step.REQUESTS_AUDITED, look.requests, None)
-            await let_others()
+            waiting.append(part)
+            requests += len(part.requests)
+            chars += sum(map(content_chars, part.requests))
+            if requests >= REQUESTS_A_LOOK or chars >= CHARS_A_LOOK:
+                if await ends_in(waiting):
+                    return True
+                waiting = []
+                requests = chars = 0
+                await progress(Step.REQUESTS_AUDITED, look.requests, None)
+                await let_others()
     return bool(waiting) and await ends_in(waiting)
 
 

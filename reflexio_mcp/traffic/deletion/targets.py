@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nlargest
@@ -388,18 +389,19 @@ class Filtered(Target):
         )
         repeated: dict[str, None] = {}
         judged_to_stay = 0
-        async for part, found_here in pager.picked():
-            picked = [item for item in found_here if not self._is_no_problem(item)]
-            judged_to_stay += len(found_here) - len(picked)
-            await selected.add(scope, picked)
-            if picked and self.wanted.finding == Duplicate.name:
-                going = {item.request.request_id for item in picked}
-                look = partial(findings_in, part.requests, [Duplicate])
-                found = await in_heavy_thread(scope.owner, look)
-                repeated |= {
-                    finding.repeats: None for finding in found if finding.request.request_id in going
-                }
-            await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
+        async with aclosing(pager.picked()) as parts:
+            async for part, found_here in parts:
+                picked = [item for item in found_here if not self._is_no_problem(item)]
+                judged_to_stay += len(found_here) - len(picked)
+                await selected.add(scope, picked)
+                if picked and self.wanted.finding == Duplicate.name:
+                    going = {item.request.request_id for item in picked}
+                    look = partial(findings_in, part.requests, [Duplicate])
+                    found = await in_heavy_thread(scope.owner, look)
+                    repeated |= {
+                        finding.repeats: None for finding in found if finding.request.request_id in going
+                    }
+                await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
         if repeated:
             selected.facts.append(_fact_with_ids(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
         if judged_to_stay:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -182,11 +183,12 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
     requests = defaultdict[str, set[str]](set)
     interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
-    async for _, picked in pager.picked():
-        for item in picked:
-            user = item.request.user_id
-            requests[user].add(item.request.request_id)
-            interactions[user].update(interaction.interaction_id for interaction in item.interactions)
+    async with aclosing(pager.picked()) as parts:
+        async for _, picked in parts:
+            for item in picked:
+                user = item.request.user_id
+                requests[user].add(item.request.request_id)
+                interactions[user].update(interaction.interaction_id for interaction in item.interactions)
     sources = {user: Sources(frozenset(ids), frozenset(interactions[user])) for user, ids in requests.items()}
     learned = await judge_learned(scope, sources, most_users=MOST_USERS)
     return Selected(learned, sources, unreadable=pager.unreadable)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
@@ -302,21 +303,22 @@ class _Walk:
         self._oldest = None
         total, is_full = self._shown_before, False
         until = time.monotonic() + LOOK_SECONDS
-        async for part, matching in self._pager.picked():
-            is_late = self.wanted.looks_inside and time.monotonic() >= until
-            if is_late and self._looked:
-                self._is_partial = True
-                return
-            # What does not fit on a full page is only counted, as long as nothing more has to be read for that.
-            if is_full and not self._pager.on_last_page:
-                return
-            if self._listing == "requests":
-                total += len(matching)
-            elif matching:
-                total += 1
-            if not is_full:
-                is_full = not await self._take(page, part, matching)
-                self._is_partial = is_full
+        async with aclosing(self._pager.picked()) as parts:
+            async for part, matching in parts:
+                is_late = self.wanted.looks_inside and time.monotonic() >= until
+                if is_late and self._looked:
+                    self._is_partial = True
+                    return
+                # What does not fit on a full page is only counted, as long as nothing more has to be read for that.
+                if is_full and not self._pager.on_last_page:
+                    return
+                if self._listing == "requests":
+                    total += len(matching)
+                elif matching:
+                    total += 1
+                if not is_full:
+                    is_full = not await self._take(page, part, matching)
+                    self._is_partial = is_full
         self.total = None if self._pager.unreadable else total
 
     async def _take(
