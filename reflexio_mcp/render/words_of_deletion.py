@@ -304,8 +304,8 @@ DELETION: Final = TopicWords(
             "It may not find learnings whose requests are gone: `reflexio-mcp learned` lists them."
         ),
         FactCode.DELETE_LESS: (
-            "Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap. What has expired has a cap of "
-            "its own, `cap` in the policy file."
+            "Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap; with --finding expired, "
+            "change `cap` in the policy file instead."
         ),
         FactCode.UNREADABLE_NEED_ERASURE: _UNREADABLE_STAY.format(
             "Delete them with --erase, which keeps no copy."
