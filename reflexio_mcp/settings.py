@@ -435,9 +435,9 @@ def is_reference(text: str) -> bool:
 def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
-    An empty variable counts as not set, because clients expand an unset `${VAR}` to nothing. An empty variable that
-    limits, a blank value, an empty flag, an unexpanded reference and an unknown variable are refused: each was meant
-    to limit something.
+    An empty variable counts as not set, because clients expand an unset `${VAR}` to nothing. Refused are an empty
+    variable of an option that `limits` what the server may do, a blank value, an empty flag, an unexpanded reference
+    and an unknown variable: somebody meant something by each.
 
     Args:
         flags: option name to text. A flag takes precedence over its variable.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from reflexio_mcp.state.postgresql import SetUp
 
 GRANTED_ELSEWHERE: Final = (
-    "This command could not change that: the role is a member of another one, or an administrator granted it. Take "
-    "it away as an administrator."
+    "This command could not change that: the role is a member of another one, or an administrator decides it. Correct "
+    "it as an administrator."
 )
 
 

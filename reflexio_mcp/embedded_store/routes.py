@@ -73,6 +73,7 @@ class GetRequests(Body):
     count: Literal["sessions", "requests"] | None = None
     search: models.Search | None = None
     resume_at: tuple[int, str] | None = None
+    """The page begins with the session of this newest second and id, or with what follows it."""
     most_reply_bytes: int | None = None
 
 
@@ -127,9 +128,11 @@ export leaves out.
 """
 
 _LENGTH: Final = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
-_SIZE: Final = " + ".join(
-    f"{_LENGTH}({name})" for name in ("content", "shadow_content", "expert_content", "tools_used")
-)
+_LONG_COLUMNS: Final = (
+    "content", "user_action_description", "interacted_image_url", "shadow_content", "expert_content", "tools_used",
+    "retrieved_learnings",
+)  # fmt: skip
+_SIZE: Final = " + ".join(f"{_LENGTH}({name})" for name in _LONG_COLUMNS)
 """Bytes of an interaction; characters where SQLite lacks `octet_length`, which reads no text."""
 
 _SEARCHED: Final = (
@@ -222,7 +225,7 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
         f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
         [json.dumps(ids)],
     ).fetchone()
-    if taken or max(ids, default=0) > LARGEST_ID:
+    if taken or any(not 0 < interaction_id <= LARGEST_ID for interaction_id in ids):
         for interaction in interactions:
             interaction["interaction_id"] = None
     try:
@@ -322,7 +325,9 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
 def _fitting(
     connection: sqlite3.Connection, sessions: Sequence[str], requests: Sequence[sqlite3.Row], most: int
 ) -> int:
-    """Return how many of the first sessions fit into a page. Pages overlap by one, so at least two are returned."""
+    """Return how many of the first sessions fit into a page, but at least two: its reader begins a page with the last
+    session of the page before, so one of a single session would lead nowhere.
+    """
     sizes = dict[int, int](
         connection.execute(
             f"SELECT request, sum({_SIZE}) FROM interactions WHERE request {_AMONG} GROUP BY request",  # noqa: S608
@@ -347,7 +352,8 @@ def _sessions(connection: sqlite3.Connection, query: GetRequests) -> list[str]:
     offset = query.offset
     if query.resume_at:
         newer, newer_values = _condition(query, "newer")
-        # An earlier session has no row here, because only the newest row of a session counts.
+        # Only the newest row of a session counts. Otherwise a session of an earlier page, which has older rows too,
+        # would be on this page again.
         has_newer = (
             "SELECT 1 FROM requests AS newer INDEXED BY requests_by_session"  # noqa: S608
             " WHERE newer.session_id = requests.session_id AND newer.created_at > requests.created_at"

@@ -24,10 +24,10 @@ OPENING_BYTES: Final = 64 * 1024
 """Maximum size of a request that opens a session: the session keeps part of it."""
 
 LIGHT_BYTES: Final = 64 * 1024
-"""The rest of a larger body is read only when the account has room for it."""
+"""So much of each body is read at once. The rest of a large body waits for room in `LARGE_BYTES`."""
 
 LARGE_BYTES: Final = 20 * 1024 * 1024
-"""Maximum for one account of larger bodies that arrive or are worked on; further ones wait."""
+"""Room of one account for the large bodies that arrive or are worked on."""
 
 NOTICE_BYTES: Final = 4 * 1024
 """Maximum size of a message that may overtake the calls of its account."""
@@ -39,7 +39,7 @@ PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """Maximum size of a publish: the limit of the API, and the envelope."""
 
 SHARE_BYTES: Final = 24 * 1024 * 1024
-"""While one account holds more in bodies that arrive and bodies of running calls, no further body is begun."""
+"""While the bodies of one account together, light and large, are more than this, a further body is refused."""
 
 BODY_SECONDS: Final = 30.0
 MOST_VALUES: Final = 50_000
@@ -68,7 +68,8 @@ class Body:
 
     def keep_until(self, over: ExitStack) -> None:
         """Count the body for its account until the stack is closed, and not only during the block of `Bodies.read`."""
-        over.push(self._kept.pop_all())
+        moved = self._kept.pop_all()  # so that the end of the block drops nothing
+        over.push(moved)
 
     async def replay(self) -> Message:
         """Return the body, then the connection's messages."""
@@ -83,7 +84,7 @@ class Body:
 
     @property
     def is_notice(self) -> bool:
-        """Whether it is a short message other than a call: a notification, or an answer to a question."""
+        """Whether it is a short message other than a call: a notification, an answer, or what is refused."""
         if self.size > NOTICE_BYTES:
             return False
         message = self._message
@@ -230,13 +231,14 @@ class Bodies:
         """Read until the body is complete or longer than `pause`.
 
         Args:
-            share: refuse the body if the account holds more; `None` for one that has room, so that what has been read
-                of it was not read in vain.
+            share: refuse the body if the account holds more. `None` refuses nothing: a large body that has got its room
+                is read to its end.
         """
         with anyio.move_on_after(BODY_SECONDS) as limit:
             while arriving.more and len(arriving.content) <= pause:
                 size = await arriving.next_piece()
-                self._held[account] += size  # apart from the `await`, during which other bodies are counted
+                # Not `+= await`, which would forget what other bodies added meanwhile.
+                self._held[account] += size
                 arriving.check()
                 if share is not None and self._held[account] > share:
                     raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)

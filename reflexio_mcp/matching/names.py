@@ -8,7 +8,8 @@ __all__ = ["says_test", "words_in"]
 
 NAME_CHARS: Final = 200
 
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
+_SEPARATORS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+"""What is between the words of a name. Letters of every alphabet are part of words."""
 _TEST: Final = frozenset(
     [
         "test",

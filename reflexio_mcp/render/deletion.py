@@ -82,16 +82,16 @@ def plan_text(plan: Plan, status: PlanStatus, words: Words) -> Told:
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
         map(_example, examples),
+        f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         [learning_line(learning, words, gone="goes") for learning in plan.learnings],
         map(_earlier, plan.earlier),
         map(shared_rule, plan.shared_rules),
         _change(plan.change),
-        f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
         named_in_fence(plan.facts),
     )
     scheduled = f"This is deletion {plan.number}." if plan.number else ""
-    # A code makes a call possible, whatever came of the one before.
+    # With a code, the next step is to call again with it, even if the person declined the form.
     next_step = words.next_steps["planned" if plan.confirm else status]
     then = lines(words.say(plan.facts), words.undo(plan.way_back), scheduled, next_step)
     return Told(words.status(status, corrects=plan.corrects), body, then, plan.confirm)
@@ -308,7 +308,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         number: the number to type; `None` if a yes is enough.
         fingerprint: distinguishes this selection from others.
     """
-    number_of_users = sum(user.names for user in plan.users)
+    number_of_users = sum(user.names for user in plan.users)  # the last row may stand for all others
     users = f" of {number_of_users:,} USERS" if number_of_users else ""
     if number_of_users == 1:
         users = f" of user {quoted(plan.users[0].name, QUESTION_NAME_CHARS)}"

@@ -90,7 +90,7 @@ class ReflexioClient:
         self.clock_ahead = 0.0
         """Seconds by which this machine's clock was ahead of the service's at its last reply; 0 if it was behind."""
         self.holds: Callable[[], object] = lambda: ()
-        """Returns what nobody may delete at the moment, for `Sender`."""
+        """Returns the holds of the moment. `Sender` repeats a deletion only while they stay the same."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,7 +115,8 @@ class ReflexioClient:
             wait: ask the server to answer after extraction.
 
         Returns:
-            The reply. If an earlier try had arrived: `already_stored`, and the ids of request and call.
+            The reply. If an earlier try had arrived, it has only `already_stored`, the request's id and the correlation
+            id of the call.
 
         Raises:
             AlreadyExists: the caller's `request_id` is taken, perhaps by an equal request; nothing was stored.

@@ -64,7 +64,7 @@ class HttpTransport:
                 content=call.content,
                 params=call.params or None,
                 headers=_call_headers(call),
-                # A connection ends first, so that its error says that nothing was sent.
+                # The time for connecting ends before the time of the whole call: its error says that nothing was sent.
                 timeout=httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds * 0.9)),
             ) as response:
                 content = await _content(response, call.most_reply_bytes or api_limits.MAX_REPLY_BYTES)

@@ -394,9 +394,7 @@ class LearningRow(Row):
     ] = 0
     words_nowhere_else: Annotated[
         bool,
-        Field(
-            description="no stored request of the user but those that it quotes has one of its longer words"
-        ),
+        Field(description="the user's other stored requests have none of its longer words"),
     ] = False
     from_requests: Annotated[
         list[FromRequest],
@@ -489,7 +487,7 @@ class ChangeRow(Row):
     ] = []
     more_old: int = 0
     elsewhere: Annotated[bool, Field(description="not by this server: the old text is not known")] = False
-    # These cannot be told apart.
+    # It cannot be told whether Reflexio has forgotten it or what had taken its place was deleted.
     maybe_deleted: Annotated[
         bool, Field(description="forgotten, or what had taken its place was deleted")
     ] = False

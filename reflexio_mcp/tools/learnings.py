@@ -1,4 +1,8 @@
-"""Listing and deleting learnings."""
+"""Listing and deleting learnings.
+
+`asked_selection` and the `prepare_…` functions run before the tool: the SDK (`Resolve`) gives them the tool's arguments
+of the same names. `filtered()` adds the parameters of the filter to a tool.
+"""
 
 import time
 from dataclasses import replace
@@ -68,6 +72,8 @@ async def list_learnings(
     scope, app, rows = scope_of(call), app_of(call), limit or SHORT_PAGE_ROWS
     if shared and changed_since:
         raise InvalidInput("changed_since", "cannot be combined with shared.")
+    if detail == "masked":
+        scope = replace(scope, masked=True)
     async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         if shared:
             page = await listing.list_shared_rules(
@@ -81,12 +87,7 @@ async def list_learnings(
             )
         else:
             page = await listing.list_learnings(
-                scope,
-                selection,
-                limit=rows,
-                cursor=cursor,
-                masked=detail == "masked",
-                room=page_room(limit),
+                scope, selection, limit=rows, cursor=cursor, room=page_room(limit)
             )
     return answer(page, text.learning_page(page, words_of(call)))
 
@@ -118,7 +119,7 @@ async def prepare_learnings(
     names_user = bool(selection.user_id and not scope.user_id)
     if not (narrower_than_user or names_user or everything):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
-    # Then a person types the number of learnings.
+    # If everything is taken, a person types the number of learnings.
     takes_everything = everything and not narrower_than_user and not selection.wanted.finding
     target = Learnings(selection, everything=takes_everything)
     options = Options(include_learnings=True, erase=erase, reason=reason)

@@ -33,10 +33,10 @@ CONFIRM: Final = {
 
 async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     app, scope = app_of(call), scope_of(call)
-    backend, failure = await _backend(app, scope, place_shown(call))
+    backend, why_unreachable = await _backend(app, scope, place_shown(call))
     deletions: list[PastDeletion] = []
     logged: list[Logged] = []
-    facts = [*failure, *_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
+    facts = [*why_unreachable, *_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
     facts += await anyio.to_thread.run_sync(app.trouble)
     try:
         owner = await app.owner(scope)
@@ -48,7 +48,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     except (StateUnusable, ReflexioError):
         facts.append(Fact(code=FactCode.RECORDS_UNREADABLE))
     found = Status(
-        notice=NOTICE if deletions or logged or failure else "",
+        notice=NOTICE if deletions or logged or why_unreachable else "",
         version=__version__,
         backend=backend,
         scope=shown_id(scope.user_id) or "every user",
@@ -85,16 +85,17 @@ def _facts(settings: Settings, *, reachable: bool) -> list[Fact]:
 
 
 async def _backend(app: App, scope: Scope, where: str) -> tuple[Backend, list[Fact]]:
+    """Return where the memory is, and why it cannot be reached."""
     kind = "embedded store" if app.settings.embedded else "Reflexio"
-    identity, failure = None, list[Fact]()
+    identity, why_unreachable = None, list[Fact]()
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
-        failure = failure_facts(error)
-    # Made after the handler, where the error is gone: pydantic builds `Backend` at its first use, and what it keeps
-    # from inside a handler refers to the error.
+        why_unreachable = failure_facts(error)
+    # Not returned from the handler above: what pydantic keeps of the first `Backend` that it makes would keep the
+    # error.
     if identity is None:
-        return Backend(kind=kind, where=where, reachable=False), failure
+        return Backend(kind=kind, where=where, reachable=False), why_unreachable
     backend = Backend(
         kind=kind,
         where=where,

@@ -266,13 +266,21 @@ async def _publish(
                 raise
             failure = error
     # The wait ended, or the answer was lost. The service stores before it learns, so a look-up may find the request.
+    differ: list[str] = []
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
-        if await find_request(scope, body.request_id) is not None:
+        item = await find_request(scope, body.request_id)
+        can_be_compared = item is not None and not isinstance(item, UnreadableRequest)
+        if item and can_be_compared and not minted:
+            differ = differences(body, item)
+        if item and not differ and (minted or can_be_compared):
             return await _reply_by_status(scope, body.request_id), True
+    if differ:
+        raise AlreadyExists(f"by a request that differs in {', '.join(differ)}", effect="none")
+    # The traceback of the failure refers to this frame, and this frame must not go on referring to the failure.
     try:
         raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
     finally:
-        del failure  # the traceback refers to this frame
+        del failure
 
 
 async def _reply_by_status(scope: Scope, request_id: str) -> PublishReply:

@@ -12,7 +12,7 @@ from reflexio_mcp.results.audit import AuditResult, Place
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.traffic.audit import places, run
-from reflexio_mcp.traffic.audit.calls import Offer, call_for_run
+from reflexio_mcp.traffic.audit.calls import Offer, call_for_run, calls_about
 from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.rules import RULES
 from reflexio_mcp.traffic.audit.rules.base import Session
@@ -243,6 +243,15 @@ def test_a_run_is_not_deleted_by_ids_that_no_call_can_have(name: str, offered: b
     mixed = DuplicateRun("import", again, again, unmixed=False)
     act = call_for_run(mixed, TrafficFilter(), Offer(TOOLS), whole=True)
     assert (act.arguments if act else {}) == ({"request_ids": [name]} if offered else {})
+
+
+@pytest.mark.parametrize(("user", "tool"), [("ada", "audit_traffic"), ("a\u200bda", "get_request")])
+def test_a_finding_to_be_judged_can_be_shown_by_an_id_where_no_call_can_have_the_filter(
+    user: str, tool: str
+) -> None:
+    wanted = TrafficFilter(user_id=user)
+    show, act = calls_about("possible-secret", ["r1"], wanted, Offer(TOOLS), selected=True)
+    assert (show.tool if show else "", act) == (tool, None)
 
 
 async def test_a_run_beside_other_requests_of_its_source_is_never_deleted_by_a_filter() -> None:

@@ -35,6 +35,17 @@ async def test_a_plan_counts_everything_shows_the_first_and_deletes_nothing(worl
     assert len(await world.ids(session_id="trip")) == 7
 
 
+async def test_how_many_requests_are_shown_is_said_of_the_requests_and_not_of_the_learnings(
+    world: World,
+) -> None:
+    for number in range(7):
+        await world.put(f"r{number}", text=f"I live in Lisbon {number}")
+    await world.learn("lisbon", "r1", content="Lives in Lisbon", quote="I live in Lisbon 1")
+    async with world.connect() as caller:
+        told = text_of(await caller.result("delete_requests", user_id="ada", include_learnings=True))
+    assert told.index("“I live in Lisbon 2”") < told.index("the first 5 of 7") < told.index("profile:lisbon")
+
+
 async def test_ids_that_are_not_stored_are_named_and_so_is_how_to_find_ids(world: World) -> None:
     await world.put("r1")
     async with world.connect() as caller:

@@ -1,6 +1,7 @@
 """list_learnings: which learnings it finds, what it says of their sources, and how it pages."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,23 @@ async def test_learnings_can_be_listed_without_their_content(world: World) -> No
     assert result.structured_content
     assert ids(result.structured_content) == ["profile:lisbon", "profile:tea"]
     assert "Lisbon" not in f"{text_of(result)}{result.structured_content}"
+
+
+@pytest.mark.parametrize("instead", [{"shared": True}, {"changed_since": "10h", "user_id": "ada"}])
+async def test_what_is_listed_instead_of_learnings_can_hide_its_content_too(
+    world: World, instead: dict[str, Any]
+) -> None:
+    await world.put("r1")
+    await world.learn("lisbon", "r1", content="Lives in Lisbon", changed=int(time.time()) - 60)
+    world.backend.agent_playbooks = {1: ["ada"]}
+    async with world.connect() as caller:
+        shown = await caller.result("list_learnings", **instead)
+        hidden = await caller.result("list_learnings", detail="masked", **instead)
+    for result, shows in ((shown, True), (hidden, False)):
+        told = f"{text_of(result)}{result.structured_content}"
+        assert ("Lisbon" in told or "rule 1" in told) is shows
+        assert result.structured_content
+        assert result.structured_content["returned"] == 1
 
 
 async def test_a_cursor_that_is_none_is_refused(world: World) -> None:

@@ -306,11 +306,11 @@ async def test_interactions_whose_ids_are_taken_or_unknown_here_get_new_ones(cli
     await publish(client, "a", "b")
     [copied] = (await client.read_whole(["a"])).requests
     copied.request.request_id = "c"
-    for taken in (copied.interactions[0].interaction_id, 2**62):
+    for taken in (copied.interactions[0].interaction_id, 2**62, 0, -4):
         copied.interactions[0].interaction_id = taken
         await client.put_back(copied)
         [stored] = (await client.read_whole(["c"])).requests
-        assert stored.interactions[0].interaction_id < 100
+        assert 0 < stored.interactions[0].interaction_id < 100
         await client.delete_requests_by_ids(["c"])
 
 

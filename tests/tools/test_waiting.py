@@ -1,6 +1,7 @@
 """Publishing with `wait_for_response`: progress, a time limit, and an answer that is true."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ from mcp.client.client import Client
 from mcp.types import ProgressNotification
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import ConnectionLost
+from reflexio_mcp.rest.errors import ConnectionLost, ReflexioError
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -137,6 +138,33 @@ async def test_a_lost_answer_is_looked_up_before_anything_is_said(wait: bool) ->
     assert not result.is_error
     assert result.structured_content is not None
     assert result.structured_content["status"] == "stored"
+
+
+class LostRefusals(LostAnswers):
+    """Loses every refusal, too."""
+
+    async def publish(
+        self, body: PublishBody, *, minted: bool, wait: bool = False, timeout: float | None = None
+    ) -> PublishReply:
+        with suppress(ReflexioError):
+            await self._place.client.publish(body, minted=minted)
+        raise ConnectionLost
+
+
+@pytest.mark.parametrize("loses", [LostRefusals, SlowToLearn])
+async def test_another_request_under_the_id_is_not_taken_for_what_was_published(
+    loses: type[ReflexioClient],
+) -> None:
+    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
+    async with embedded() as place:
+        await place.put("r1", text="other words")
+        rest = LostRefusals(place, readable=True)
+        if loses is SlowToLearn:
+            rest = SlowToLearn(place, stores=False)
+        async with Client(ReflexioServer(settings, client=rest)) as client:
+            result = await client.call_tool("publish_interaction", ARGUMENTS)
+    assert result.is_error
+    assert "id taken: by a request that differs in interactions" in text_of(result)
 
 
 async def test_a_lost_answer_that_cannot_be_looked_up_names_the_minted_id_to_repeat_with() -> None:

@@ -32,16 +32,22 @@ def calls_about(
 ) -> tuple[Call | None, Call | None]:
     """Return the calls that show and delete a finding; `None` for a call that is not possible.
 
+    Without a filter that selects them, the first call shows the first of the requests, and the second deletes the first
+    `MOST_IDS`. Another audit finds the rest.
+
     Args:
         ids: requests with the finding.
-        wanted: the filter for the calls.
-        selected: a filter selects exactly these requests.
+        wanted: the filter of the audit.
+        selected: `wanted` together with the finding selects exactly these requests.
     """
     rule = rule_of(finding)
     deletes = offers_deletion(finding)
     if judgement_of(finding) and "audit_traffic" in offer.tools:
         # An audit for one finding shows every place, as somebody has to judge each.
-        return _call(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding}), None
+        audit = _call(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding})
+        if audit or not ids:
+            return audit, None
+        return _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"}), None
     # A recovery copy would keep the secret.
     how_deleted = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:

@@ -46,13 +46,11 @@ async def list_learnings(
     *,
     limit: int,
     cursor: str = "",
-    masked: bool = False,
     room: Callable[[], Room] = Room,
 ) -> LearningPage:
     """List selected learnings: current ones first, then by last change. Without a selection, those of every user.
 
     Args:
-        masked: show no content.
         room: how much fits into the answer.
 
     Raises:
@@ -70,10 +68,10 @@ async def list_learnings(
         users = {linked.learning.user_id for linked in page}
         read = [row for user in users for row in await learnings_of_user(scope, user)]
     against = await backgrounds(scope, [linked.learning for linked in page], read)
-    said_once = set[str]() if masked else await _said_once(scope, scope.user(selection.user_id), page)
-    showing = LearningRows(
-        scope, against, names_user=bool(selection.user_id), masked=masked, said_once=said_once
-    )
+    said_once = set[str]()
+    if not scope.masked:
+        said_once = await _said_once(scope, scope.user(selection.user_id), page)
+    showing = LearningRows(scope, against, names_user=bool(selection.user_id), said_once=said_once)
     rows = await anyio.to_thread.run_sync(_that_fit, map(showing.row, page), room())
     more = len(rows) < len(left)
     doubts: list[Fact] = []

@@ -103,7 +103,8 @@ class Sign:
 
 
 BEGINNING: Final = 4
-"""If the words of a sign may go on, so many first letters of a word are enough to search its sentence for the sign."""
+"""If the words of a sign may go on, so many first letters of a word are enough to search its sentence for the sign. Of a
+shorter word, all its letters are enough."""
 
 WORDS_KNOWN: Final = 20_000
 """Number of words for which `_signs_with` remembers its answer."""
@@ -112,6 +113,7 @@ _ASSISTANTS: Final = (
     "assistant|assistants|ai|llm|llms|model|models|agent|agents|bot|bots|chatbot|chatbots|claude|chatgpt|gpt|gemini"
     "|copilot|llama|ki|asistente|assistente|assistenten"
 )
+# Many misspell "instructions", on purpose or not.
 _RULES: Final = (
     r"\b(?:i?[iu]?nstr\w{2,9}|rules?|guidelines?|prompts?|directives?|orders|commands?|restrictions?|constraints?"
     r"|programming|training|polic(?:y|ies)|safeguards?|filters?|everything|safety)\b"
@@ -363,7 +365,7 @@ _SIGNS: Final = (
 )
 _MARKER_POINTS: Final = 3
 _MARKER: Final = re.compile(
-    r"<\|\w+\|>|\[/?inst\]|<</?sys>>|^\s{0,4}#{2,4}\s?\(?(?:system|instructions?|user|assistant|human|new)\b"
+    r"<\|[\w ]{1,40}\|>|\[/?inst\]|<</?sys>>|^\s{0,4}#{2,4}\s?\(?(?:system|instructions?|user|assistant|human|new)\b"
     r"|\[\s?(?:system|admin|note to|hidden|internal|instruction)\b[^\]\n]{0,30}\]"
     r"|</?(?:system|instructions?|important|information|admin|assistant|prompt|user)(?:[ _-]\w+)?>"
     r"|^\s{0,4}(?:system|admin|assistant|developer)\s?[:：]"
@@ -418,7 +420,9 @@ _BY_WORD, _BY_BEGINNING = _numbers_by_word()
 @functools.lru_cache(maxsize=WORDS_KNOWN)
 def _signs_with(word: str) -> tuple[int, ...]:
     """Return the numbers of the signs that may begin with a word."""
-    return (*_BY_WORD.get(word, ()), *_BY_BEGINNING.get(word[:BEGINNING], ()))
+    beginnings = {word[:letters] for letters in range(1, BEGINNING + 1)}
+    going_on = (_BY_BEGINNING.get(beginning, ()) for beginning in sorted(beginnings))
+    return (*_BY_WORD.get(word, ()), *itertools.chain.from_iterable(going_on))
 
 
 def passages_in(text: str) -> Iterator[Passage]:
@@ -466,9 +470,10 @@ def _may_be_probable(passage: Passage, plain: str) -> bool:
 
 
 def _strongest(plain: str) -> Iterator[Passage]:
-    """Yield, of passages that overlap, the one with the most points.
+    """Yield the passages with enough points, each a sentence together with the one before, or alone if that has no signs.
 
-    Each is a sentence together with the one before, or alone if that has no signs.
+    Of passages in a row that overlap, only the one with the most points is yielded: of three sentences in a row, that is
+    one pair, although each sentence may be part of two.
     """
     best: Passage | None = None
     previous_start = 0
