@@ -42,7 +42,10 @@ READ_SECONDS: Final = 5.0
 """Time between two looks at the file of a server that nobody calls."""
 
 SETTLED_SECONDS: Final = 1.0
-"""A file that was changed less than this ago may be read while it is being written."""
+"""A file that was first seen less than this ago may be read while it is being written, unless its time is old."""
+
+OLD_SECONDS: Final = 60.0
+"""A file whose time is so long ago is not being written, even if its file server's clock is behind this machine's."""
 
 LONGEST_WAIT: Final = 10.0
 """Seconds that a start waits for the file to settle."""
@@ -352,12 +355,15 @@ class PolicyFile:
         return _Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
     def _is_settled(self, stamp: _Stamp | None) -> bool:
-        """Whether the file is old enough; by its time, or since it was first seen if that time is in the future."""
+        """Whether nobody is writing the file: it has not changed since it was first seen, or its time is long ago.
+
+        A time of a moment ago says nothing: the clock of a file server can be behind this machine's.
+        """
         if stamp != self._last_seen:
             self._last_seen, self._last_seen_since = stamp, time.monotonic()
         return (
             stamp is None
-            or time.time() - stamp.changed_ns / 1e9 >= SETTLED_SECONDS
+            or time.time() - stamp.changed_ns / 1e9 >= OLD_SECONDS
             or time.monotonic() - self._last_seen_since >= SETTLED_SECONDS
         )
 

@@ -1019,6 +1019,19 @@ def test_of_a_file_that_changed_a_moment_ago_the_holds_of_both_versions_keep(
     assert "the file has no holds any more; 1 were lifted" in caplog.text
 
 
+@pytest.mark.parametrize("behind", [0.0, 2.0, 30.0])
+def test_a_half_written_file_lifts_no_hold_if_the_clock_of_its_disk_is_behind(
+    tmp_path: Path, behind: float
+) -> None:
+    path = tmp_path / "policy.toml"
+    other = HOLD.replace("miller", "smith").replace("Miller", "Smith")
+    file = PolicyFile(write(path, HOLD + other))
+    path.write_text(HOLD, encoding="utf-8")
+    os.utime(path, (time.time() - behind, time.time() - behind))
+    assert file.now().held_by("ada", "miller")
+    assert file.now().held_by("ada", "smith")
+
+
 @pytest.mark.parametrize("left", ["", HOLD[:20], HOLD.replace("sessions", "sesions")])
 def test_a_hold_that_was_in_force_stays_when_the_file_breaks_before_it_has_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
