@@ -230,7 +230,7 @@ def usage() -> str:
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER_HELP.items()]
     without_json = [f"`{name}`" for name, parser in parsers.items() if not _takes_json(parser)]
     without_json.append("`version`")  # another spelling of the option, without a parser of its own
-    json_too = f"With `--json`, every command prints JSON, except {', '.join(without_json)}."
+    json_too = f"With `--json`, each successful command prints JSON, except {', '.join(without_json)}."
     said += ["", f"Lists also take `--limit N` (default: 20) and `--all`. {json_too}"]
     for title, commands in COMMANDS.items():
         said += ["", f"## {title}"]

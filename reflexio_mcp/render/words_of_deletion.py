@@ -304,7 +304,7 @@ DELETION: Final = TopicWords(
             "It may not find learnings whose requests are gone: `reflexio-mcp learned` lists them."
         ),
         FactCode.DELETE_LESS: (
-            "Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap; with --finding expired, "
+            "Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap. With --finding expired, "
             "change `cap` in the policy file instead."
         ),
         FactCode.UNREADABLE_NEED_ERASURE: _UNREADABLE_STAY.format(

@@ -67,7 +67,7 @@ NUMBERS = (
     "| 2026-07-28 at `/mcp` |",
     "| 2025 at `/mcp`,",
     "for clients of 2026-07-28 and of 2025",
-    "| 0 | Done. |",
+    "| 0 | Done; a hold may have kept a part. |",
     "| 1 | Something failed or was refused. |",
     "| 2 | The command line or the configuration is wrong. |",
     "| 130 | Ctrl-C. |",
