@@ -95,6 +95,19 @@ async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) 
     }
 
 
+async def test_a_plan_for_duplicates_names_no_request_that_only_another_repeats(world: World) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one, text="Book a table for two at seven", evaluation_only=True)
+    for one in ("r3", "r4"):
+        await world.put(one, text="And a taxi to the station at nine")
+    async with world.connect() as caller:
+        plan = await caller.plan(
+            "delete_requests", session_id="s", finding="duplicate", evaluation_only="only"
+        )
+    assert [one["id"] for one in plan["examples"]] == ["r2"]
+    assert (fact_of(plan, "repeated_requests_stay") or {})["names"] == ["r1"]
+
+
 async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:
     await world.put("r1", text="confidential")
     async with world.connect(MASK="1") as caller:
