@@ -169,6 +169,25 @@ async def test_a_rule_that_changes_after_the_plan_is_left_alone(world: World) ->
     assert set(world.backend.agent_playbooks) == {1}
 
 
+async def test_a_rule_that_somebody_else_decides_on_after_the_plan_is_not_called_gone(world: World) -> None:
+    world.backend.agent_playbooks = {1: ["ada"]}
+
+    async def approve() -> None:
+        world.backend.approvals[1] = "approved"
+
+    asked = {"rule_ids": ["1"], "decision": "approve"}
+    async with world.connect() as caller:
+        plan = await caller.plan("decide_shared_rules", **asked)
+
+        async def planned_again() -> None:
+            world.backend.before["/api/get_agent_playbooks"] = [approve]
+
+        world.backend.before["/api/get_agent_playbooks"] = [planned_again]
+        receipt = await caller.receipt("decide_shared_rules", **asked, confirm=plan["confirm"])
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["agent_playbook:1"]}]
+    assert receipt["status"] == "incomplete"
+
+
 @pytest.mark.parametrize("field", ["content", "trigger", "rationale"])
 async def test_the_code_of_a_decision_is_not_good_for_a_rule_that_says_something_else(
     world: World, field: str
