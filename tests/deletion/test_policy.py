@@ -1032,6 +1032,20 @@ def test_a_half_written_file_lifts_no_hold_if_the_clock_of_its_disk_is_behind(
     assert file.now().held_by("ada", "smith")
 
 
+def test_by_a_file_that_changed_a_moment_ago_nothing_expires_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry that is cut can select more than the whole one: `user_id` without the `source` below it."""
+    path = tmp_path / "policy.toml"
+    file = PolicyFile(write(path, "cap = 5\n" + HOLD))
+    clock = [time.monotonic()]
+    monkeypatch.setattr("reflexio_mcp.traffic.policy.time.monotonic", lambda: clock[0])
+    path.write_text('cap = 50\n[[expire]]\nafter = "1d"\nuser_id = "ada"\n', encoding="utf-8")
+    assert (file.now().expire, file.now().cap) == ((), 5)
+    clock[0] += 1
+    assert (len(file.now().expire), file.now().cap) == (1, 50)
+
+
 @pytest.mark.parametrize("left", ["", HOLD[:20], HOLD.replace("sessions", "sesions")])
 def test_a_hold_that_was_in_force_stays_when_the_file_breaks_before_it_has_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
