@@ -1151,6 +1151,10 @@ def test_a_hold_keeps_a_stored_name_with_a_control_character_or_a_separator(
     assert not policy.now().held_by("ada", f"mil{unseen}l")
 
 
+def test_a_policy_that_an_editor_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert PolicyFile(write(tmp_path / "policy.toml", "\ufeff" + HOLD)).now().held_by("ada", "miller")
+
+
 def test_a_pipe_is_no_policy(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "policy.toml")
     with pytest.raises(InvalidInput, match="it is no file"):
