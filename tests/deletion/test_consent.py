@@ -122,6 +122,22 @@ async def test_a_new_code_comes_with_how_to_use_it(world: World) -> None:
     assert "without confirm" not in answer["text"]
 
 
+@pytest.mark.parametrize("mode", ["off", "ask"])
+async def test_where_no_code_is_needed_a_wrong_one_is_answered_without_a_new_one(
+    world: World, mode: str
+) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="preview") as caller:
+        code = (await caller.plan("delete_session", session_id="s"))["confirm"]
+    await world.put("r2")
+    async with world.connect(person=agreeing(), CONFIRM=mode) as caller:
+        answer = await caller.call("delete_session", session_id="s", confirm=code)
+    assert (answer["status"], "confirm" in answer["plan"]) == ("changed", False)
+    assert "Call again without confirm." in answer["text"]
+    assert "this code as confirm" not in answer["text"]
+    assert await world.ids() == {"r1", "r2"}
+
+
 @pytest.mark.parametrize(("count", "typed"), [(25, False), (26, True)])
 async def test_a_large_set_needs_its_number_typed(world: World, era: str, count: int, typed: bool) -> None:
     for number in range(count):
