@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import World
+from tests.deletion.support import BY_IDS, World
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +35,19 @@ async def test_a_code_is_good_for_one_deletion(world: World) -> None:
     async with world.connect() as another:
         facts = await another.call("delete_request", request_id="r1", confirm=code)
     assert facts["status"] == "changed"
+
+
+async def test_a_code_with_blanks_around_it_is_the_same_code(world: World) -> None:
+    await world.put("r1")
+    world.backend.failing[BY_IDS] = (0, 403)
+    async with world.connect() as caller:
+        code = (await caller.plan("delete_request", request_id="r1"))["confirm"]
+        failed = await caller.receipt("delete_request", request_id="r1", confirm=f" {code}")
+        world.backend.failing.clear()
+        again = await caller.refused("delete_request", request_id="r1", confirm=f"{code} ")
+    assert failed["status"] == "incomplete"
+    assert "confirm was used already" in again
+    assert await world.ids() == {"r1"}
 
 
 async def test_two_calls_at_once_with_one_code_delete_once(world: World) -> None:
