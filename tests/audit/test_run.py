@@ -190,6 +190,23 @@ async def test_requests_that_wait_and_that_failed_are_named(monkeypatch: pytest.
     assert waiting.show.arguments["finding"] == "learning-waiting"
 
 
+async def test_the_call_that_ends_a_wait_names_the_session_of_the_newest_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        return LearningStatus(status="pending")
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    items = [request(f"r{index}", f"number {index}", session_id=f"s{index}") for index in range(3)]
+    async with store(*items) as client:
+        waiting = found(await audit(client, learns=True), "learning-waiting")
+    assert waiting
+    assert waiting.act
+    assert waiting.act.arguments["session_id"] == "s2"
+
+
 @pytest.mark.parametrize(("finding", "request_id"), [("learning-waiting", "r1"), ("learning-failed", "r2")])
 async def test_what_the_service_says_of_learning_is_a_filter(
     finding: str, request_id: str, monkeypatch: pytest.MonkeyPatch
