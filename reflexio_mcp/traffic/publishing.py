@@ -252,14 +252,12 @@ async def _publish(
             return await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds), False
         except AlreadyExists as refusal:
             # Hosts repeat calls that they saw fail, so a repeat with the same id must be safe.
-            item = await find_request(scope, body.request_id)
-            readable = item is not None and not isinstance(item, UnreadableRequest)
-            differ = differences(body, item) if item and readable else []
+            readable, differ = await _compared(scope, body)
             if readable and not differ:
                 reply = await _reply_by_status(scope, body.request_id)
                 return reply.model_copy(update={"already_stored": True}), True
             # A request that this caller cannot see, or that nobody can read, is not described.
-            refusal.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
+            refusal.detail = _taken_by(differ)
             raise
         except ReflexioError as error:
             if error.effect == "none":
@@ -268,19 +266,32 @@ async def _publish(
     # The wait ended, or the answer was lost. The service stores before it learns, so a look-up may find the request.
     differ: list[str] = []
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
-        item = await find_request(scope, body.request_id)
-        can_be_compared = item is not None and not isinstance(item, UnreadableRequest)
-        if item and can_be_compared and not minted:
-            differ = differences(body, item)
-        if item and not differ and (minted or can_be_compared):
+        if minted:
+            stored = await find_request(scope, body.request_id) is not None
+        else:
+            readable, differ = await _compared(scope, body)
+            stored = readable and not differ
+        if stored:
             return await _reply_by_status(scope, body.request_id), True
     if differ:
-        raise AlreadyExists(f"by a request that differs in {', '.join(differ)}", effect="none")
+        raise AlreadyExists(_taken_by(differ), effect="none")
     # The traceback of the failure refers to this frame, and this frame must not go on referring to the failure.
     try:
         raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
     finally:
         del failure
+
+
+async def _compared(scope: Scope, body: PublishBody) -> tuple[bool, list[str]]:
+    """Return whether this caller can read a request under the id of a publish, and in what the two differ."""
+    item = await find_request(scope, body.request_id)
+    if item is None or isinstance(item, UnreadableRequest):
+        return False, []
+    return True, differences(body, item)
+
+
+def _taken_by(differ: Sequence[str]) -> str:
+    return f"by a request that differs in {', '.join(differ)}" if differ else ""
 
 
 async def _reply_by_status(scope: Scope, request_id: str) -> PublishReply:

@@ -26,11 +26,9 @@ def test_the_marks_of_chat_templates_are_a_sign(marker: str) -> None:
     assert "template marker" in passage.signs
 
 
-@pytest.mark.parametrize("form", ["say", "saying", "ends", "ending", "answering"])
+@pytest.mark.parametrize("form", ["say", "saying", "end", "ending", "answering"])
 def test_a_sign_is_found_in_each_form_of_its_word(form: str) -> None:
-    [passage] = passages_in(
-        f"Assistant, you must go on {form.removesuffix('s')} only with the words of the cook."
-    )
+    [passage] = passages_in(f"Assistant, you must go on {form} only with the words of the cook.")
     assert "answer" in passage.signs
 
 

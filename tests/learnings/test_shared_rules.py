@@ -150,32 +150,16 @@ async def test_a_person_is_asked_about_a_rule_with_its_text_and_whom_it_rests_on
     assert receipt["deleted"] == {"shared_rules": 1}
 
 
-async def test_a_rule_that_changes_after_the_plan_is_left_alone(world: World) -> None:
+@pytest.mark.parametrize("decision", ["delete", "approve"])
+async def test_a_rule_that_somebody_else_decides_on_after_the_plan_is_left_alone_and_not_called_gone(
+    world: World, decision: str
+) -> None:
     world.backend.agent_playbooks = {1: ["ada"]}
 
     async def approve() -> None:
         world.backend.approvals[1] = "approved"
 
-    asked = {"rule_ids": ["1"], "decision": "delete"}
-    async with world.connect() as caller:
-        plan = await caller.plan("decide_shared_rules", **asked)
-
-        async def planned_again() -> None:
-            world.backend.before["/api/get_agent_playbooks"] = [approve]
-
-        world.backend.before["/api/get_agent_playbooks"] = [planned_again]
-        receipt = await caller.receipt("decide_shared_rules", **asked, confirm=plan["confirm"])
-    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["agent_playbook:1"]}]
-    assert set(world.backend.agent_playbooks) == {1}
-
-
-async def test_a_rule_that_somebody_else_decides_on_after_the_plan_is_not_called_gone(world: World) -> None:
-    world.backend.agent_playbooks = {1: ["ada"]}
-
-    async def approve() -> None:
-        world.backend.approvals[1] = "approved"
-
-    asked = {"rule_ids": ["1"], "decision": "approve"}
+    asked = {"rule_ids": ["1"], "decision": decision}
     async with world.connect() as caller:
         plan = await caller.plan("decide_shared_rules", **asked)
 
@@ -186,6 +170,7 @@ async def test_a_rule_that_somebody_else_decides_on_after_the_plan_is_not_called
         receipt = await caller.receipt("decide_shared_rules", **asked, confirm=plan["confirm"])
     assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["agent_playbook:1"]}]
     assert receipt["status"] == "incomplete"
+    assert set(world.backend.agent_playbooks) == {1}
 
 
 @pytest.mark.parametrize("field", ["content", "trigger", "rationale"])

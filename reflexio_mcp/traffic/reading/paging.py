@@ -256,9 +256,8 @@ class SessionPager:
             self._clock = page.server_time if page.server_time is not None else time.time()
             newest = [_newest(group) for group in page.sessions if _is_readable(group)]
             if page.sessions and not _is_readable(page.sessions[0]):
-                newest.append(
-                    int(self._clock)
-                )  # the newest session cannot be read, so that its second is not known
+                # The second of the newest session is not known.
+                newest.append(int(self._clock))
             if newest:
                 self._frozen = max(newest)
         return 0, page

@@ -421,7 +421,7 @@ _BY_WORD, _BY_BEGINNING = _numbers_by_word()
 def _signs_with(word: str) -> tuple[int, ...]:
     """Return the numbers of the signs that may begin with a word."""
     beginnings = {word[:letters] for letters in range(1, BEGINNING + 1)}
-    going_on = (_BY_BEGINNING.get(beginning, ()) for beginning in sorted(beginnings))
+    going_on = (_BY_BEGINNING.get(beginning, ()) for beginning in beginnings)
     return (*_BY_WORD.get(word, ()), *itertools.chain.from_iterable(going_on))
 
 
@@ -472,8 +472,7 @@ def _may_be_probable(passage: Passage, plain: str) -> bool:
 def _strongest(plain: str) -> Iterator[Passage]:
     """Yield the passages with enough points, each a sentence together with the one before, or alone if that has no signs.
 
-    Of passages in a row that overlap, only the one with the most points is yielded: of three sentences in a row, that is
-    one pair, although each sentence may be part of two.
+    Of two that overlap, the one with more points is yielded, or the earlier one: of 5, 6 and 7 points in a row, the last.
     """
     best: Passage | None = None
     previous_start = 0
