@@ -118,8 +118,12 @@ DELETION: Final = TopicWords(
         ),
         FactCode.NOT_RECORDED: "The receipt could not be recorded{names:known}.",
         FactCode.COPIES_ON_HOLD: "No recovery copy was erased, because a hold keeps {number} of them.",
+        FactCode.LATER_COPIES: (
+            "{number:item} {number:was|were} deleted by another call since the plan, and the recovery "
+            "{number:copy stays|copies stay}."
+        ),
         FactCode.RESTORED_BEFORE: (
-            "{number:request} that {number:was|were} restored from these copies earlier {number:stays|stay}: "
+            "{number:item} that {number:was|were} restored from these copies earlier {number:stays|stay}: "
             "{names:total}."
         ),
         FactCode.NOT_COPIED: (
@@ -209,7 +213,7 @@ DELETION: Final = TopicWords(
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat {number:other}, which {number:stays|stay}.",
         FactCode.RESTORED_BEFORE: (
-            "{number:request} that {number:was|were} restored from these copies earlier {number:stays|stay}."
+            "{number:item} that {number:was|were} restored from these copies earlier {number:stays|stay}."
         ),
         FactCode.LEARNING_REPLACED: (
             "Another learning took the place of this one meanwhile, so it was not corrected. Correct that one if it is "

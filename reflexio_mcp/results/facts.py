@@ -473,9 +473,13 @@ class FactCode(StrEnum):
     )
     NOT_RECORDED = "not_recorded", "the receipt could not be recorded; `names`: why"
     COPIES_ON_HOLD = "copies_on_hold", "no recovery copy was erased, because a hold keeps `number` of them"
+    LATER_COPIES = (
+        "later_copies",
+        "`number` items that were deleted since the plan have recovery copies, which stay",
+    )
     RESTORED_BEFORE = (
         "restored_before",
-        "`number` requests that these copies also contain are stored under ids of their own and stay; `names`: the ids",
+        "`number` items that these copies also contain are stored under ids of their own and stay; `names`: the ids",
     )
     NOT_COPIED = (
         "not_copied",

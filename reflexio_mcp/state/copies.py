@@ -35,6 +35,9 @@ CHECKED_AT_ONCE: Final = 200
 _OF_USER: Final = "of:"
 """Before the tag of a user in `erased_names`: the erasure removes copies of such users alone; without any, of all."""
 
+_UNTIL: Final = "until:"
+"""Before the number of the newest copy that the erasure has seen, in `erased_names`; without it, it has seen all."""
+
 VISIBLE: Final = "(until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?)"
 """Which rows an owner sees. `Copies._seen_by` returns the parameters."""
 
@@ -91,6 +94,11 @@ class Row(NamedTuple):
         """
         return _names_that_find(self.kind, self.names.split())
 
+    @property
+    def own_names(self) -> list[str]:
+        """The names of the copied item itself, and not of what it belongs to or came from."""
+        return _own_names(self.kind, self.names.split())
+
 
 class Reading(Iterator[Copied]):
     """Copies that are read one after the other.
@@ -114,10 +122,17 @@ class Reading(Iterator[Copied]):
 
 
 class Removal(NamedTuple):
-    """What an erasure removes: rows, and for the record of it the tags of the names that it follows."""
+    """What an erasure removes.
+
+    Args:
+        rows: of the copies that go.
+        tags: for its record, the tags of the names that it follows.
+        later: how many copies that have such names stay, because they are newer than its plan.
+    """
 
     rows: list[Row]
     tags: set[str]
+    later: int = 0
 
 
 class _PastErasure(NamedTuple):
@@ -141,6 +156,11 @@ class _PastErasure(NamedTuple):
     def only_users(self) -> set[str]:
         """The tags of the users whose copies alone it removed; empty if it removed those of everybody."""
         return {name.removeprefix(_OF_USER) for name in self.names if name.startswith(_OF_USER)}
+
+    def has_seen(self, copy_number: int) -> bool:
+        """Whether a copy was there when what is erased was looked up."""
+        newest = (name.removeprefix(_UNTIL) for name in self.names if name.startswith(_UNTIL))
+        return all(not number.isdecimal() or copy_number <= int(number) for number in newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +206,7 @@ class Copies:
         names: Collection[str] | None = None,
         having: Collection[str] | None = None,
         erasing: bool = False,
+        erasure: Erasure | None = None,
     ) -> Reading:
         """Read copies, the oldest first.
 
@@ -193,8 +214,10 @@ class Copies:
             erasing: also copies that are over, and that a restore may still store.
             names: only copies that an erasure of these names would remove.
             having: only copies that have one of these names, also requests by the names of their interactions.
+            erasure: only copies that it removes, also those that are over.
         """
-        return Reading(self._read(owner, deletion, names, having, erasing=erasing))
+        erasing = erasing or erasure is not None
+        return Reading(self._read(owner, deletion, names, having, erasure, erasing=erasing))
 
     def _read(
         self,
@@ -202,6 +225,7 @@ class Copies:
         deletion: int | None,
         names: Collection[str] | None,
         having: Collection[str] | None,
+        erasure: Erasure | None,
         *,
         erasing: bool,
     ) -> Iterator[tuple[Row, Copied | None]]:
@@ -213,6 +237,8 @@ class Copies:
         rows = visible
         if names is not None:
             rows = self._named(rows, names).rows
+        if erasure is not None:
+            rows = self._removal_of(rows, erasure).rows
         if having is not None:
             wanted = self._wanted(having)
             rows = [row for row in rows if wanted.meets(row.user, row.names.split())]
@@ -321,7 +347,8 @@ class Copies:
             for row, copied in found
             if copied
             and any(
-                erased.ended > first_lines.get(row.deletion, 0) and self._is_named(erased, copied)
+                erased.ended > first_lines.get(row.deletion, 0)
+                and self._is_named(erased, copied, own_name=not erased.has_seen(row.id))
                 for erased in erasures
             )
         }
@@ -394,7 +421,8 @@ class Copies:
             for number, ended, owner_tag, names in rows
         ]
 
-    def _is_named(self, erased: _PastErasure, copy: Copied) -> bool:
+    def _is_named(self, erased: _PastErasure, copy: Copied, *, own_name: bool = False) -> bool:
+        """Whether an erasure has named a copy. `own_name`: only a name of the copied item itself counts."""
         user_tags = self._keys.tags("user", copy.user)
         operator_tags = self._keys.tags("user", "")
         if erased.owner_tag not in (*operator_tags, *user_tags):
@@ -402,6 +430,8 @@ class Copies:
         only_users = erased.only_users
         if only_users and only_users.isdisjoint(user_tags):
             return False
+        if own_name:
+            return not erased.names.isdisjoint(self.tags(_own_names(copy.kind, copy.names)))
         tags = self.tags(_names_that_find(copy.kind, _all_names(copy)))
         tags_of_user = (f"{user_tag}/{tag}" for user_tag in user_tags for tag in tags)
         return not erased.names.isdisjoint({*tags, *tags_of_user})
@@ -449,12 +479,22 @@ class Copies:
         return self._removal_of(self._visible(transaction, owner, erasing=True), erasure)
 
     def _removal_of(self, visible: Sequence[Row], erasure: Erasure) -> Removal:
-        removal = self._named(visible, erasure.names)
-        if not erasure.users:
-            return removal
         users = {tag for user in erasure.users for tag in self._keys.tags("user", user)}
-        rows = [row for row in removal.rows if row.user in users]
-        return Removal(rows, removal.tags | {f"{_OF_USER}{tag}" for tag in users})
+        of_users = [row for row in visible if not users or row.user in users]
+        removal = self._named(of_users, erasure.names, erasure.newest_copy)
+        tags = removal.tags | {f"{_OF_USER}{tag}" for tag in users}
+        if erasure.newest_copy is not None:
+            tags.add(f"{_UNTIL}{erasure.newest_copy}")
+        return removal._replace(tags=tags)
+
+    def newest(self) -> int:
+        """Return the number of the newest copy, for `Erasure.newest_copy`; 0 if there was none."""
+        return self._database.read("SELECT coalesce(max(id), 0) FROM main.copies")[0][0]
+
+    def count_later(self, owner: Owner, erasure: Erasure) -> int:
+        """Count the copies with names of an erasure that stay, because they are newer than its plan."""
+        with self._database.transaction(writes=False) as transaction:
+            return self.removal_of(transaction, owner, erasure).later
 
     def count_changed_besides(self, owner: Owner, erasure: Erasure) -> int:
         """Count the copies, of whatever owner, that nobody can open and that an erasure does not remove."""
@@ -568,23 +608,32 @@ class Copies:
         user = keys.tags("user", owner.user)
         return transaction.now, days_seen(transaction), reached, keys.accounts(owner), not owner.user, user
 
-    def _named(self, rows: Sequence[Row], names: Collection[str]) -> Removal:
+    def _named(self, rows: Sequence[Row], names: Collection[str], newest_copy: int | None = None) -> Removal:
         """Return the rows that have these names, and the tags of all names that they lead to.
 
-        A request leads to the learnings from its interactions, and a learning to its earlier texts.
+        A request leads to the learnings from its interactions, and a learning to its earlier texts. A row behind
+        `newest_copy` is left out, unless one of these names is that of its item itself.
         """
         wanted = self._wanted(names)
+        given_tags = frozenset(wanted.tags)
+
+        def is_later(row: Row) -> bool:
+            is_newer = newest_copy is not None and row.id > newest_copy
+            return is_newer and given_tags.isdisjoint(row.own_names)
+
         # The newest first, because a learning leads to older copies of it. One that only a request leads to need not
         # lead further: its older copies list the same interactions.
         for row in reversed(rows):
-            if wanted.meets(row.user, row.found_by):
+            if wanted.meets(row.user, row.found_by) and not is_later(row):
                 of_learning = (Name.prefix("learning"), Name.prefix("text"))
                 followed = OF_INTERACTION if row.kind in REQUESTS else of_learning
                 wanted.of_one_user.update(
                     (row.user, tag) for tag in row.names.split() if tag.startswith(followed)
                 )
         found = [row for row in rows if wanted.meets(row.user, row.found_by)]
-        return Removal(found, wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_one_user})
+        removed = [row for row in found if not is_later(row)]
+        tags = wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_one_user}
+        return Removal(removed, tags, later=len(found) - len(removed))
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""
@@ -614,3 +663,8 @@ def _all_names(copy: Copied) -> Sequence[str]:
 
 def _names_that_find(kind: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if kind not in REQUESTS or not name.startswith(OF_INTERACTION)]
+
+
+def _own_names(kind: str, names: Sequence[str]) -> list[str]:
+    own = ("request",) if kind in REQUESTS else ("learning", "text")
+    return [name for name in names if name.startswith(tuple(map(Name.prefix, own)))]

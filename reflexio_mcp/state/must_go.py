@@ -26,7 +26,7 @@ nobody has one carried out for somebody else, or once more, by changing its row.
 
 import itertools
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -45,8 +45,8 @@ COLUMNS: Final = ", ".join(("id", "restore", "erasure", "account", "user_id", "s
 FIRST_FIELDS: Final = ("kind", "id", "user", "texts")
 """What notes of all versions begin with."""
 
-LATER_FIELDS: Final[tuple[Any, ...]] = ({}, [], "")
-"""Parts, what stays, and what was corrected, of a note that names a whole item.
+LATER_FIELDS: Final[tuple[Any, ...]] = ({}, [], "", {})
+"""Parts, what stays, what was corrected, and what was said, of a note that names a whole item.
 
 A note of an earlier version ends after `FIRST_FIELDS` or later; what it lacks is taken from the end of this.
 """
@@ -175,7 +175,8 @@ class MustGoNotes:
     ) -> None:
         """Leave a note. `of`: the tags of the account and the user."""
         texts, parts, stay = sorted(note.texts), dict(note.parts), sorted(note.stay)
-        content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected])
+        said = dict(note.said)
+        content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected, said])
         row = _NoteRow(0, job, erasure, *of, None, b"")
         transaction.execute(
             "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
@@ -204,6 +205,7 @@ class MustGoNotes:
             parts={self._part(digest): how_many_stay for digest, how_many_stay in named.parts.items()},
             stay=frozenset(named.stay),
             corrected=named.corrected,
+            said=Counter(map(self._part, named.said)),
         )
 
     def _part(self, digest: str) -> str:
@@ -250,7 +252,7 @@ class MustGoNotes:
             text = self._keys.open(row.sealed, row.earlier_identity)
         content: list[Any] = json.loads(text)
         content += LATER_FIELDS[len(content) - len(FIRST_FIELDS) :]  # what an earlier version did not write
-        kind, item, user, texts, parts, stay, corrected = content
+        kind, item, user, texts, parts, stay, corrected, said = content
         note = MustGo(
             row.id,
             row.restore,
@@ -262,6 +264,7 @@ class MustGoNotes:
             parts,
             frozenset(stay),
             corrected,
+            said,
             given_up=row.settled is not None,
         )
         return note, text
@@ -272,6 +275,20 @@ class MustGoNotes:
     def has_text(self, note: MustGo, digest: str) -> bool:
         """Whether a text is that of the item."""
         return not note.texts.isdisjoint(self._copies.tags([Name.of("text", digest)]))
+
+    def is_left_of(self, note: MustGo, said: Sequence[str]) -> bool:
+        """Whether a request says some of what the request of a note says, and nothing else.
+
+        Args:
+            said: a digest of what each interaction says.
+        """
+        not_found = Counter(note.said)
+        for digest in said:
+            tags = [tag for tag in self._keys.tags("part", digest) if not_found[tag] > 0]
+            if not tags:
+                return False
+            not_found[tags[0]] -= 1
+        return bool(said)
 
     def parts_in(self, note: MustGo, said: Sequence[str]) -> list[int]:
         """Return the places of the named interactions among those of a request, by digests of what each says."""
@@ -319,7 +336,7 @@ class MustGoNotes:
         names = [name for name in copy.names if name.kind == "text"]
         if copy.request_says:  # of an interaction, whose whole request the note may name
             names.append(Name.of("text", copy.request_says))
-        return not note.texts.isdisjoint(self._copies.tags(names))
+        return not note.texts.isdisjoint(self._copies.tags(names)) or self.is_left_of(note, copy.said)
 
     def settle(self, transaction: Transaction, numbers: Collection[int]) -> set[int]:
         """Settle notes whose items are not stored, unless their restore is not over.

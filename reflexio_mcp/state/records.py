@@ -14,11 +14,11 @@ __all__ = [
     "Deed",
     "Deletion",
     "Erasure",
-    "HoldsChanged",
     "Intention",
     "JobNumber",
     "LearningDeed",
     "LearningDeeds",
+    "LookAgain",
     "Meant",
     "MustGo",
     "Name",
@@ -262,11 +262,13 @@ class Meant:
     Args:
         parts: of a request that is not named itself, the digests of its named interactions, each with how many of its
             other interactions say the same and stay. Empty: the whole item is named.
+        said: of a request that is named, a digest of what each interaction says.
         stay: ids of stored learnings that say the same and stay.
         corrected: the id of the learning of which only an earlier text is named. The learning stays.
     """
 
     parts: Mapping[str, int] = field(default_factory=dict[str, int])
+    said: Sequence[str] = ()
     stay: Sequence[str] = ()
     corrected: str = ""
 
@@ -287,12 +289,15 @@ class Erasure:
             oldest first.
         users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
         learnings: as they would be copied. Another deletion may be making one of them current again.
+        newest_copy: the number of the newest copy when what is stored was looked up. A copy that is newer was in no
+            plan, so it is erased only if a name is that of the copied item itself. `None`: every copy was seen.
     """
 
     names: Collection[str]
     means: Callable[[Copied], Meant | None] = whole
     users: Collection[str] = ()
     learnings: Sequence[Copied] = ()
+    newest_copy: int | None = None
 
 
 class NotKept(NamedTuple):
@@ -323,6 +328,8 @@ class MustGo:
         given_up: it was settled although its restore still runs: the restore was given up, and the item was not stored
             then.
         parts: keyed tags of the named interactions, each with the number of those that stay; empty for the whole item.
+        said: of a whole request, keyed tags of its interactions, each with how many there are. What says some of it,
+            and nothing else, under the id of the request, is what another erasure has left of it.
         stay: ids of learnings that say the same and stay.
         corrected: the id of the learning that was corrected. Should it say the erased text again, nobody deletes it:
             the text that took its place would be lost.
@@ -338,6 +345,7 @@ class MustGo:
     parts: Mapping[str, int] = field(default_factory=dict[str, int])
     stay: frozenset[str] = frozenset()
     corrected: str = ""
+    said: Mapping[str, int] = field(default_factory=dict[str, int])
     given_up: bool = False
 
 
@@ -368,8 +376,8 @@ class Claimed(Exception):
     """Another job is writing one of these learnings."""
 
 
-class HoldsChanged(Exception):
-    """Holds have changed since they were looked at for an erasure; its end was not recorded, and no copy erased."""
+class LookAgain(Exception):
+    """Holds or recovery copies have changed since an erasure looked at them: no end was recorded, no copy erased."""
 
 
 class CodeUsed(Exception):

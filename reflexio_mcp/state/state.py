@@ -43,11 +43,11 @@ from reflexio_mcp.state.records import (
     Deletion,
     ErasedBefore,
     Erasure,
-    HoldsChanged,
     Intention,
     JobNumber,
     LearningDeed,
     LearningDeeds,
+    LookAgain,
     MustGo,
     Name,
     Noted,
@@ -131,6 +131,20 @@ async def in_thread(
         return await anyio.to_thread.run_sync(partial(call, *arguments, **named), limiter=limiter)
     finally:
         record("reflexio_mcp.state.duration", time.perf_counter() - began)
+
+
+class _Erased(NamedTuple):
+    """What an erasure has removed.
+
+    Args:
+        copies: number of recovery copies.
+        tags: of the names that it follows.
+        may_return: number of items that a restore may have stored again, or may still store.
+    """
+
+    copies: int = 0
+    tags: Collection[str] = ()
+    may_return: int = 0
 
 
 class Ended(NamedTuple):
@@ -666,6 +680,7 @@ class State:
         receipt: str,
         facts: Mapping[str, Any],
         erasure: Erasure | None = None,
+        later_copies: int = 0,
         holds_are_same: Callable[[], bool] = lambda: True,
         deeds: LearningDeeds | None = None,
     ) -> Ended:
@@ -674,6 +689,7 @@ class State:
         Expired copies are erased too.
 
         Args:
+            later_copies: how many copies the receipt says that the erasure leaves (`Copies.count_later`).
             holds_are_same: whether the holds are those under which the erasure was found to be allowed. It is asked
                 when no other job can write any more, because to wait for that can take a while.
             counted: number of items that the hourly cap counts from now on.
@@ -681,46 +697,54 @@ class State:
             deeds: what it has done to learnings.
 
         Raises:
-            HoldsChanged: nothing was recorded or erased.
+            LookAgain: nothing was recorded or erased.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             if erasure and not holds_are_same():
-                raise HoldsChanged
+                raise LookAgain
             job = _start_of(transaction, number)
             self.copies.expire(transaction)
-            rows, names, may_return = self._erase(transaction, owner, number, job.begun, erasure)
-            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": rows}
-            if may_return:
+            erased = self._erase(transaction, owner, number, job.begun, erasure, later_copies)
+            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased.copies}
+            if erased.may_return:
                 # Only the line says so. The record keeps its outcome: `last` adds what may return, as long as it may.
-                line |= {"outcome": "incomplete", "may_return": may_return}
+                line |= {"outcome": "incomplete", "may_return": erased.may_return}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
             self._end(transaction, job.identity, JobEnd(outcome, gone, transaction.now, chain, receipt))
             transaction.execute(
                 "UPDATE main.deletions SET counted = ?, erased_names = ? WHERE id = ?",
                 counted,
-                " ".join(names),
+                " ".join(erased.tags),
                 number,
             )
-        return Ended(chain, may_return)
+        return Ended(chain, erased.may_return)
 
     def _deeds(self, owner: Owner, deeds: LearningDeeds | None) -> dict[str, Any]:
         """Return the part of a last log line that `learning_deeds` finds, also when the record is gone."""
         return {"account": self._keys.tag("account", owner.account), DEEDS: deeds} if deeds else {}
 
     def _erase(
-        self, transaction: Transaction, owner: Owner, number: int, begun: int, erasure: Erasure | None
-    ) -> tuple[int, set[str], int]:
-        """Erase copies; return how many, the tags of their names, and how many items may return."""
+        self,
+        transaction: Transaction,
+        owner: Owner,
+        number: int,
+        begun: int,
+        erasure: Erasure | None,
+        later_copies: int,
+    ) -> _Erased:
+        """Erase copies. Raises `LookAgain` before that if another number of copies than `later_copies` stays."""
         if not erasure or not erasure.names:
-            return 0, set(), 0
-        rows, names = self.copies.removal_of(transaction, owner, erasure)
+            return _Erased()
+        rows, tags, later = self.copies.removal_of(transaction, owner, erasure)
+        if later != later_copies:
+            raise LookAgain
         noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
         notes_of_claims = self.must_go.add_claimed(
             transaction, owner, number, begun, erasure.learnings, erasure.means
         )
         self.copies.remove(transaction, rows, noting.partly_named)
-        return len(rows), names, noting.notes + notes_of_claims
+        return _Erased(len(rows), tags, noting.notes + notes_of_claims)
 
     def may_run(self, number: int) -> bool:
         """Whether a deletion has no end on record and may still delete something.

@@ -10,7 +10,7 @@ import pytest
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
-from tests.deletion.support import PUBLISH, World, broken, nothing
+from tests.deletion.support import BY_IDS, PUBLISH, World, broken, nothing
 from tests.deletion.test_interactions import words
 from tests.deletion.test_restoring_in_parts import CI, deleted_with_successor, known
 from tests.support.facts import fact_of
@@ -583,3 +583,130 @@ async def test_a_restored_request_that_a_filter_does_not_select_is_named_and_sta
         erased = await caller.receipt("delete_requests", **asked)
     assert fact_of(erased, "restored_before") == {"code": "restored_before", "number": 1, "names": ["r1"]}
     assert await world.ids() == {"r1"}
+
+
+async def test_what_another_erasure_has_left_of_a_restored_request_goes_with_the_whole(world: World) -> None:
+    first, *_ = await put(world, "r1", "the first", "the second", "the third")
+    await put(world, "r4", "another")
+    number = (await receipt(world, request_id="r1"))["number"]
+
+    async def erase_the_first() -> None:
+        await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+
+    async def restore_without_it() -> None:
+        world.backend.before[PUBLISH] = [erase_the_first]
+        await restore(world, number)
+        assert await words(world) == {"r1": ["the second", "the third"], "r4": ["another"]}
+
+    world.backend.before[BY_IDS] = [restore_without_it]
+    erased = await receipt(world, "delete_requests", request_ids=["r4", "r1"], erase=True)
+    assert (erased["status"], erased["deleted"]["only_in_copies"]) == ("complete", 1)
+    assert fact_of(erased, "deleted_again") == {"code": "deleted_again", "number": 1}
+    assert await words(world) == {}
+
+
+async def test_a_running_restore_leaves_nothing_of_a_request_that_two_erasures_named(world: World) -> None:
+    first, *_ = await put(world, "r1", "the first", "the second", "the third")
+    number = (await receipt(world, request_id="r1"))["number"]
+
+    async def erase_the_first_and_then_all() -> None:
+        await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+        erased = await receipt(world, request_id="r1", erase=True)
+        assert (erased["status"], erased["deleted"]) == ("incomplete", {"only_in_copies": 1})
+
+    world.backend.before[PUBLISH] = [erase_the_first_and_then_all]
+    await restore(world, number)
+    assert await words(world) == {}
+    assert await may_return(world) == 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "asked", "deletes"),
+    [
+        ("delete_session", {"session_id": "s"}, BY_IDS),
+        ("delete_session", {"session_id": "s", "include_learnings": True}, BY_IDS),
+        ("delete_requests", {"user_id": "ada"}, BY_IDS),
+        ("delete_requests", {"user_id": "ada", "include_learnings": True}, "/api/clear_user_data"),
+    ],
+    ids=["session", "session and learnings", "requests of a user", "user"],
+)
+async def test_what_arrives_and_is_deleted_after_the_plan_of_an_erasure_keeps_its_copy(
+    world: World, tool: str, asked: dict[str, Any], deletes: str
+) -> None:
+    await put(world, "r1", "a secret")
+    beside: list[dict[str, Any]] = []
+
+    async def store_and_delete() -> None:
+        await put(world, "r9", "nobody has agreed to erase this")
+        beside.append(await receipt(world, request_id="r9"))
+
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.plan(tool, **asked, erase=True)
+        world.backend.before[deletes] = [store_and_delete]
+        erased = await caller.receipt(tool, **asked, erase=True, confirm=plan["confirm"])
+    assert beside[0]["way_back"]["state"] == "words"
+    assert erased["status"] == "incomplete"
+    assert fact_of(erased, "later_copies") == {"code": "later_copies", "number": 1}
+    undone = await restore(world, beside[0]["number"])
+    assert undone["status"] == "complete"
+    assert await words(world) == {"r9": ["nobody has agreed to erase this"]}
+    again = await receipt(world, tool, **asked, erase=True)
+    assert again["status"] == "complete"
+    assert await words(world) == {}
+    async with world.connect(CONFIRM="off") as caller:
+        refused = await caller.result("restore_requests", deletion=beside[0]["number"])
+    assert refused.is_error, "the second plan has shown the copy"
+
+
+async def test_the_copies_that_others_keep_of_learnings_after_the_plan_stay_and_those_of_the_request_go(
+    world: World,
+) -> None:
+    await put(world, "r1", "drinks tea", "every day")
+    await world.learn("p1", "r1", content="likes tea", quote="drinks tea")
+    beside: list[dict[str, Any]] = []
+
+    async def delete_with_learnings() -> None:
+        beside.append(await receipt(world, request_id="r1", include_learnings=True))
+
+    world.backend.before["/api/get_requests"] = [nothing, delete_with_learnings]
+    erased = await receipt(world, request_id="r1", erase=True)
+    assert fact_of(erased, "later_copies") == {"code": "later_copies", "number": 1}
+    assert erased["status"] == "incomplete"
+    await restore(world, beside[0]["number"])
+    assert await words(world) == {}
+    assert known(world) == {("likes tea", None): 1}
+
+
+async def test_a_deletion_whose_copies_another_call_erases_meanwhile_says_how_many_are_gone(
+    world: World,
+) -> None:
+    await put(world, "r1", "drinks tea")
+    await put(world, "r2", "asks for tea")
+
+    async def erase_one() -> None:
+        await receipt(world, request_id="r1", erase=True)
+
+    world.backend.before[BY_IDS] = [erase_one]
+    done = await receipt(world, "delete_requests", request_ids=["r1", "r2"])
+    assert done["way_back"]["state"] == "words"
+    assert fact_of(done, "copies_gone") == {"code": "copies_gone", "number": 1}
+
+
+async def test_a_playbook_that_an_undo_has_stored_under_another_id_is_named_and_stays(world: World) -> None:
+    await put(world, "r1", "drinks tea")
+    await world.learn(7, "r1", content="offer tea")
+    asked = {"user_id": "ada", "learning_ids": ["user_playbook:7"]}
+    number = (await receipt(world, "delete_learnings", **asked))["number"]
+    await restore(world, number)
+    [stored] = world.backend.playbooks
+    assert stored != 7
+    erased = await receipt(world, "delete_learnings", **asked, erase=True)
+    assert erased["deleted"] == {"only_in_copies": 1}
+    stays = {"code": "restored_before", "number": 1, "names": [f"user_playbook:{stored}"]}
+    assert fact_of(erased, "restored_before") == stays
+    again = await receipt(
+        world, "delete_learnings", user_id="ada", learning_ids=[f"user_playbook:{stored}"], erase=True
+    )
+    assert (again["status"], again["deleted"]) == ("complete", {"learnings": 1})
+    assert not fact_of(again, "restored_before")
+    assert not world.backend.playbooks

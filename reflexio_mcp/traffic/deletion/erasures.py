@@ -7,10 +7,11 @@ next deletion, the next command and a running server look, too, in case the rest
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.state.records import Copied, JobNumber, Meant, MustGo, Name, Owner
+from reflexio_mcp.state.records import Copied, Erasure, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.claims import claim
 from reflexio_mcp.traffic.deletion.holds import holds_on
@@ -71,9 +72,10 @@ class Naming:
 
     def meant(self, copied: Copied) -> Meant | None:
         """Return what of a copy is named; `None` if nothing is."""
-        if self.user_id:
-            return Meant() if copied.user == self.user_id else None
         content = content_of(copied)
+        if self.user_id:
+            said = [] if isinstance(content, Learning) else interactions_said(content)
+            return Meant(said=said) if copied.user == self.user_id else None
         if isinstance(content, Learning):
             return self._of_learning(content)
         if self.interactions:
@@ -87,7 +89,7 @@ class Naming:
         if copied.restored_id in self.requests_stay or not named:
             return None
         self._came_from |= own
-        return Meant()
+        return Meant(said=interactions_said(content))
 
     def _of_interactions(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
         named = {interaction.interaction_id for interaction in content.interactions} & self.interactions
@@ -96,7 +98,8 @@ class Naming:
             return None
         self._came_from |= {(copied.user, number) for number in named}
         if copied.kind == "interaction":
-            return None if copied.restored_id in self.requests_stay else Meant()
+            stays = copied.restored_id in self.requests_stay
+            return None if stays else Meant(said=interactions_said(content))
         return Meant(parts=self._parts(content, named))
 
     def _parts(self, content: RequestWithInteractions, named: Collection[int]) -> dict[str, int]:
@@ -140,6 +143,13 @@ class Naming:
         return not sources.isdisjoint(self._came_from)
 
 
+class CopyNote(NamedTuple):
+    """What an erasure names of a copy, and the number of the deletion that has kept the copy."""
+
+    deletion: int
+    note: MustGo
+
+
 @dataclass(frozen=True, slots=True)
 class TakenOut:
     """What came of notes.
@@ -174,19 +184,19 @@ async def take_out_copied(
     scope: Scope,
     state: State,
     owner: Owner,
-    names: Collection[Name],
-    naming: Naming,
+    erasure: Erasure,
     planned: Container[str],
     at_line: int,
+    seen: Sequence[CopyNote],
 ) -> TakenOut:
     """Delete what a restore has stored since the plan of an erasure that has begun.
 
     What somebody has published or imported again since the plan is nothing that was agreed to.
 
     Args:
-        names: by which the erasure finds its copies.
         at_line: the number of the last log line before the plan.
         planned: ids that the erasure deletes without this.
+        seen: what the plan has found in copies. A copy of it may have been used and removed since.
 
     Raises:
         ReflexioError, TrafficError, StateUnusable: some of it may be stored.
@@ -196,17 +206,25 @@ async def take_out_copied(
         """Return notes of what a restore may have stored since, and of the rest."""
         restored = state.restored_since(at_line)
         by_restore, others = list[MustGo](), list[MustGo]()
-        for copied in state.copies.read(owner, names=names, erasing=True):
-            named = naming.meant(copied)
-            if named and copied.restored_id not in planned:
-                found = by_restore if copied.deletion in restored else others
-                found.append(state.must_go.note_of(copied, named, number=len(found)))
+        for deletion, note in (*seen, *notes_of_copies(state, owner, erasure)):
+            if note.id not in planned:
+                found = by_restore if deletion in restored else others
+                found.append(replace(note, number=len(found)))
         return by_restore, others
 
     by_restore, others = await in_thread(noted)
     taken = await _take_out(scope, state, owner, by_restore) if by_restore else TakenOut()
     stored = await _stored(scope, state, others) if others else {}
     return replace(taken, anew=[note for note in others if note.number in stored])
+
+
+def notes_of_copies(state: State, owner: Owner, erasure: Erasure) -> list[CopyNote]:
+    """Return a note of what an erasure names of each copy that it removes. Raises `StateUnusable`."""
+    return [
+        CopyNote(copied.deletion, state.must_go.note_of(copied, named))
+        for copied in state.copies.read(owner, erasure=erasure)
+        if (named := erasure.means(copied))
+    ]
 
 
 async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
@@ -320,7 +338,10 @@ def _meant_items(state: State, note: MustGo, stored: RequestWithInteractions) ->
     if note.parts:
         places = state.must_go.parts_in(note, interactions_said(stored))
         return [item_of(stored, stored.interactions[place]) for place in places]
-    return [item_of(stored)] if state.must_go.has_text(note, said_digest(stored)) else []
+    is_meant = state.must_go.has_text(note, said_digest(stored)) or state.must_go.is_left_of(
+        note, interactions_said(stored)
+    )
+    return [item_of(stored)] if is_meant else []
 
 
 async def _stored_learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:

@@ -28,12 +28,10 @@ from reflexio_mcp.state.records import (
     CodeUsed,
     Copied,
     Deed,
-    Erasure,
-    HoldsChanged,
     Intention,
     JobNumber,
     LearningDeeds,
-    Name,
+    LookAgain,
 )
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
@@ -259,6 +257,7 @@ class _Ending:
         holds: those under which copies were looked at.
         held_copies: number of copies that would be erased and that a hold keeps.
         unopened: facts about copies that nobody can open, so that what is erased may be in them.
+        later_copies: number of copies that are newer than the plan of an erasure, so that they stay.
         erased: items that only recovery copies contained, and that are erased there.
         done: stored items that are deleted or corrected.
         left: why the other items are not, by their ids.
@@ -269,6 +268,7 @@ class _Ending:
     holds: tuple[Hold, ...]
     held_copies: int
     unopened: Sequence[Fact]
+    later_copies: int
     erased: Sequence[Item]
     done: Sequence[Item]
     left: Mapping[str, Outcome]
@@ -297,7 +297,7 @@ class _Act:
         current: the ids of the `replaced` that are current again, by the ids that they had.
         restored: what became of items that only copies contained when the plan was made, and that a restore has stored
             since.
-        any_copy_kept: this deletion has kept recovery copies.
+        copies_kept: number of recovery copies that this deletion has kept.
         not_copied: ids of items without a recovery copy, because an erasure has named them.
         claimed: learnings are claimed for this job.
         uncertain: a lost earlier try may still write a learning.
@@ -311,7 +311,7 @@ class _Act:
     progress: Progress
     ledger: _Ledger
     holds: tuple[Hold, ...]
-    any_copy_kept: bool = False
+    copies_kept: int = 0
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
@@ -547,30 +547,6 @@ class _Act:
     def _holds_changed(self) -> bool:
         return self.scope.policy.now().hold != self.holds
 
-    @property
-    def _erased_names(self) -> list[Name]:
-        """The names of the copies that an erasure removes. A copy of what a hold keeps stays."""
-        planned = self.planned
-        if planned.held:
-            return [name for item in (*planned.items, *planned.copied) for name in names_of(item)]
-        names = [name for of_user in planned.erases.values() for name in of_user]
-        return [*names, *planned.target.every_copy_of]
-
-    @property
-    def _erasure(self) -> Erasure:
-        planned, target = self.planned, self.planned.target
-        users = {item.user_id for item in (*planned.items, *planned.copied)} | planned.left_to_erase.keys()
-        if target.only_user:
-            users.add(target.only_user)
-        # Empty means everybody: of a request that cannot be read, the user may not be known.
-        known_users = () if "" in users else users
-        learnings = [
-            copy_of_learning(item.learning) for item in (*planned.items, *planned.copied) if item.learning
-        ]
-        return Erasure(
-            names=self._erased_names, means=planned.naming().meant, users=known_users, learnings=learnings
-        )
-
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
         planned = self.planned
@@ -578,7 +554,7 @@ class _Act:
         if not planned.options.erase or not any_hold:
             return 0
 
-        reading = self.state.copies.read(planned.owner, names=self._erased_names, erasing=True)
+        reading = self.state.copies.read(planned.owner, erasure=planned.erasure())
         with needing_state(FactCode.STATE_UNUSABLE):
             items = await in_thread(lambda: [content_item(content_of(copy)) for copy in reading])
         held = await holds_on(self.scope, items, self.state, planned.owner)
@@ -597,7 +573,8 @@ class _Act:
             return set()
         with needing_state(FactCode.NO_COPY_WRITTEN, advice=FactCode.ERASE_OR_MEND):
             not_kept = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
-        self.any_copy_kept = True
+        left_out = not_kept.erased | not_kept.must_go | not_kept.partly
+        self.copies_kept += sum((copy.kind, copy.id) not in left_out for copy in copies)
         self.not_copied |= {item_id for _, item_id in not_kept.must_go}
         partly = {item_id for _, item_id in not_kept.partly}
         self.ledger.note_changed(partly)
@@ -695,10 +672,10 @@ class _Act:
                 self.scope,
                 self.state,
                 planned.owner,
-                self._erased_names,
-                planned.naming(),
+                planned.erasure(),
                 ids,
                 planned.at_line,
+                planned.copy_notes,
             )
         self.ledger.note_held(note.id for note in self.restored.held)
         self.ledger.note_changed(note.id for note in self.restored.anew)
@@ -806,8 +783,8 @@ class _Act:
             receipt = await self._receipt(ending)
             try:
                 chain = await self._record(receipt, ending)
-            except HoldsChanged:
-                continue  # while this waited for the state
+            except LookAgain:
+                continue  # holds or copies changed while this waited for the state
             except StateUnusable as error:
                 return self._unrecorded(receipt, ending, error)
             return await self._look_after_restores(receipt.model_copy(update={"log": chain}))
@@ -818,12 +795,13 @@ class _Act:
         with self._noting_failure():
             held_copies = await self._held_copies()
         unopened: list[Fact] = []
+        later_copies = 0
         if planned.options.erase:
+            copies, erasure = self.state.copies, planned.erasure()
             with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
-                damaged = await in_thread(
-                    self.state.copies.count_changed_besides, planned.owner, self._erasure
-                )
+                damaged = await in_thread(copies.count_changed_besides, planned.owner, erasure)
                 unopened = await skipped_copies(self.state, damaged=damaged)
+                later_copies = await in_thread(copies.count_later, planned.owner, erasure)
         stopped = self.failure or self.ledger.any_held or held_copies or self.unplanned
         erases = planned.options.erase and not stopped
         still_stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
@@ -838,11 +816,13 @@ class _Act:
             holds=holds,
             held_copies=held_copies,
             unopened=unopened,
+            later_copies=later_copies if erases else 0,
             erased=erased,
             done=[item for item in planned.items if outcomes[item.id] is None],
             left=left,
             complete=not (
                 remains
+                or later_copies
                 or self.failure
                 or self.deleted.still_learning
                 or self.arrived
@@ -855,6 +835,7 @@ class _Act:
         planned = self.planned
         corrects = planned.plan.corrects
         current = self._shown_current
+        way_back, copies_gone = await self._way_back(ending)
         return Receipt(
             number=self.number,
             planned=planned.plan.selected,
@@ -875,9 +856,10 @@ class _Act:
                 *(fact for fact in planned.plan.facts if fact.code not in SKIPPED_COPIES | WITH_WORDS),
                 *ending.unopened,
                 *self._happened(ending),
+                *copies_gone,
                 *self._advice(ending),
             ],
-            way_back=await self._way_back(ending),
+            way_back=way_back,
         )
 
     @property
@@ -910,7 +892,7 @@ class _Act:
     async def _record(self, receipt: Receipt, ending: _Ending) -> str:
         """Record the end of the deletion and return its value of the audit log.
 
-        Raises `StateUnusable`, and `HoldsChanged` if copies that were to be erased may be on hold by now.
+        Raises `StateUnusable`, and `LookAgain` if a hold may keep copies by now, or copies have been added.
         """
         facts = receipt.model_dump(include={"corrected", "deleted"}, exclude_defaults=True)
         ended = await in_thread(
@@ -924,7 +906,8 @@ class _Act:
             receipt=receipt.model_dump_json(exclude_defaults=True, exclude=_TEXTS),
             facts=facts | {"not_deleted": ending.left},
             deeds=self._deeds(ending),
-            erasure=self._erasure if ending.erases else None,
+            erasure=self.planned.erasure() if ending.erases else None,
+            later_copies=ending.later_copies,
             holds_are_same=lambda: self.scope.policy.now().hold == ending.holds,
         )
         return ended.chain
@@ -1001,6 +984,8 @@ class _Act:
             facts.append(Fact(code=FactCode.LEARNING_REPLACED, names=names))
         if ending.held_copies:
             facts.append(Fact(code=FactCode.COPIES_ON_HOLD, number=ending.held_copies))
+        if ending.later_copies:
+            facts.append(Fact(code=FactCode.LATER_COPIES, number=ending.later_copies))
         return facts
 
     def _advice(self, ending: _Ending) -> list[Fact]:
@@ -1014,21 +999,25 @@ class _Act:
             facts.append(Fact(code=FactCode.LEARNINGS_MAY_BE_MISSED))
         return facts
 
-    async def _way_back(self, ending: _Ending) -> WayBack | None:
+    async def _way_back(self, ending: _Ending) -> tuple[WayBack | None, list[Fact]]:
+        """Return how this deletion can be undone, and what another call has erased of its copies meanwhile."""
         planned = self.planned
         if planned.plan.decision in ("approve", "reject"):
-            return None
+            return None, []
         if planned.options.erase:
-            return WayBack(state="erased" if ending.erases and not ending.unopened else "unknown")
-        if not self.any_copy_kept:
-            return WayBack(state="none" if planned.days else "off")
+            return WayBack(state="erased" if ending.erases and not ending.unopened else "unknown"), []
+        if not self.copies_kept:
+            return WayBack(state="none" if planned.days else "off"), []
         try:
             copies = await in_thread(self.state.copies.listed, planned.owner, self.number)
         except StateUnusable:
-            return WayBack(state="unknown")
-        if not (copy := copies.get(self.number)):  # another call has erased them meanwhile
-            return WayBack(state="erased")
-        return WayBack(state=kept_form(self.scope, planned.plan.change), until=at(copy.until))
+            return WayBack(state="unknown"), []
+        copy = copies.get(self.number)
+        if copy is None:
+            return WayBack(state="erased"), []
+        way_back = WayBack(state=kept_form(self.scope, planned.plan.change), until=at(copy.until))
+        gone = self.copies_kept - copy.counts.total()
+        return way_back, [Fact(code=FactCode.COPIES_GONE, number=gone)] if gone > 0 else []
 
 
 def _said_when(playbook: Learning) -> tuple[str, frozenset[int], int]:

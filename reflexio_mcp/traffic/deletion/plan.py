@@ -34,16 +34,17 @@ from reflexio_mcp.results.deletion import (
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress
 from reflexio_mcp.state import records
-from reflexio_mcp.state.records import Deletion, Name, Owner
+from reflexio_mcp.state.records import Deletion, Erasure, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
-from reflexio_mcp.traffic.deletion.erasures import Naming
+from reflexio_mcp.traffic.deletion.erasures import CopyNote, Naming, notes_of_copies
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Content,
     Item,
     content_item,
     content_of,
+    copy_of_learning,
     counts_of,
     learning_item,
     names_of,
@@ -124,6 +125,9 @@ class Planned:
         held: number of items that a hold keeps. They are not among the items.
         requests_stay: ids of stored requests that recovery copies contain too and that are not among the items.
         at_line: the number of the last log line before an erasure looked up what is stored; 0 if this is no erasure.
+        newest_copy: the number of the newest recovery copy at that time.
+        copy_notes: what the copies contain of `copied`. When the erasure begins, it may be stored again, and the copies
+            may be gone.
         unopened: number of copies that an erasure could not open: their rows were changed, or their key is missing.
         left_to_erase: the names of what the last call of this erasure was to erase, by user, if it did not finish.
     """
@@ -140,6 +144,8 @@ class Planned:
     held: int = 0
     requests_stay: Sequence[str] = ()
     at_line: int = 0
+    newest_copy: int = 0
+    copy_notes: Sequence[CopyNote] = ()
     unopened: int = 0
     left_to_erase: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
 
@@ -152,6 +158,30 @@ class Planned:
         for item in (*self.items, *self.copied):
             names[item.user_id] |= dict.fromkeys(names_of(item))
         return {user_id: list(of_user) for user_id, of_user in names.items()}
+
+    @property
+    def _erased_names(self) -> list[Name]:
+        """The names of the copies that an erasure removes. A copy of what a hold keeps stays."""
+        if self.held:
+            return [name for item in (*self.items, *self.copied) for name in names_of(item)]
+        names = [name for of_user in self.erases.values() for name in of_user]
+        return [*names, *self.target.every_copy_of]
+
+    def erasure(self) -> Erasure:
+        """Return what an erasure removes of the recovery copies, for one reading of them."""
+        users = {item.user_id for item in (*self.items, *self.copied)} | self.left_to_erase.keys()
+        if self.target.only_user:
+            users.add(self.target.only_user)
+        return Erasure(
+            names=self._erased_names,
+            newest_copy=self.newest_copy,
+            means=self.naming().meant,
+            # Empty means everybody: of a request that cannot be read, the user may not be known.
+            users=() if "" in users else users,
+            learnings=[
+                copy_of_learning(item.learning) for item in (*self.items, *self.copied) if item.learning
+            ],
+        )
 
     def naming(self) -> Naming:
         """Return what an erasure names. Each reading of the copies needs another, which remembers what was read."""
@@ -254,7 +284,10 @@ async def make_plan(
         ReflexioError: what is stored cannot be read.
     """
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-        at_line = await in_thread(state.last_line_number) if options.erase else 0
+        at_line = newest_copy = 0
+        if options.erase:
+            at_line = await in_thread(state.last_line_number)
+            newest_copy = await in_thread(state.copies.newest)
         if isinstance(target, Filtered) and target.finding:
             target = replace(target, judged=await in_thread(state.judgements.of, owner))
     selected = await target.select(scope, progress)
@@ -266,8 +299,8 @@ async def make_plan(
     if target.noun == "interaction":  # what is erased is the copy of the whole request
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
     selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
-    stay = [] if isinstance(target, User) else await _restored_before(scope, target, chosen)
-    if stay:
+    requests_stay = [] if isinstance(target, User) else await _restored_before(scope, target, chosen)
+    if stay := [*requests_stay, *_playbooks_restored_before(selected, chosen)]:
         names = few(stay, scope.shown_id)
         selected.facts.append(Fact(code=FactCode.RESTORED_BEFORE, number=len(stay), names=names))
     days = state.copies.days if target.restorable and not options.erase else 0
@@ -286,7 +319,7 @@ async def make_plan(
             number = chosen.held.total()
             await in_thread(state.note_held, owner, describe_target(target, words=False), kept, number)
         await in_thread(state.check_room, owner, chosen.number)
-    return Planned(
+    planned = Planned(
         target=target,
         options=replace(options, reason=shown_name(redacted(options.reason))),
         selected=selected,
@@ -297,11 +330,16 @@ async def make_plan(
         owner=owner,
         days=days,
         held=chosen.held.total(),
-        requests_stay=stay,
+        requests_stay=requests_stay,
         at_line=at_line,
+        newest_copy=newest_copy,
         unopened=sum(fact.number or 0 for fact in skipped),
         left_to_erase=left_to_erase,
     )
+    if not planned.copied:
+        return planned
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+        return replace(planned, copy_notes=await in_thread(notes_of_copies, state, owner, planned.erasure()))
 
 
 class _HoldFilter:
@@ -746,6 +784,20 @@ async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> lis
     users = sorted({item.user_id for item in chosen.erased})
     await read_set(scope, ids, take, filters=[TrafficFilter(user) for user in users])
     return found
+
+
+def _playbooks_restored_before(selected: Selected, chosen: _Chosen) -> list[str]:
+    """Return the stored playbooks that stay and that are restored ones of the erased copies, under ids of their own."""
+    going = {item.id for item in (*chosen.stored, *chosen.learnings)}
+    erased = [item.learning for item in chosen.erased if item.learning]
+    read = selected.learned.read if selected.learned else ()
+    return [
+        stored.learning_id
+        for stored in read
+        if stored.kind == "user_playbook"
+        and stored.learning_id not in going
+        and any(stored.is_same_as(learning) for learning in erased)
+    ]
 
 
 def describe_target(target: Target, *, words: bool = True) -> str:
