@@ -48,7 +48,7 @@ _NO_TEST_AFTER: Final = frozenset(
         "product",
     ]
 )
-"""A test word after one of these names no test: `ab-test`, `user testing`."""
+"""A test word that follows one of these does not say that something is a test: `ab-test`, `user testing`."""
 
 _MAY_FOLLOW: Final = frozenset(
     [
@@ -70,7 +70,7 @@ _MAY_FOLLOW: Final = frozenset(
         "conversation",
     ]
 )
-"""A test word before one of these still names a test: `test-user`, `demo app`."""
+"""A test word that is followed by one of these still says so: `test-user`, `demo app`."""
 
 
 def words_in(name: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 `flight hotel OR "night train"` means both of the first two words, or the phrase. Order and case do not matter. A word
 of six letters or more is found anywhere, a shorter one only at the beginning of a word, because short words are inside
-others by chance. In an id, a word counts if a part of the id begins with it, and no part of the name of the id's user
-does.
+others by chance. A word is found in an id if a part of the id begins with it. It is not counted if a part of the user's
+name begins with it, too.
 """
 
 import functools
@@ -43,7 +43,7 @@ _PIECE: Final = re.compile("(?s).{1,500}(?=\\s|[^\\W\u1160-\u11ff\u3131-\u318e\u
 letter before them."""
 
 _GROWING: Final = re.compile("[\u3300-\u33ff\ufdfa\ufdfb]")
-"""Letters that become five or more. Taken apart first, they are normalized ten times as fast or more."""
+"""Letters that NFKC turns into five or more. A text with them is put into NFKD first: that is ten times as fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Words:
     """Alternatives of words and phrases.
 
     Args:
-        alternatives: a dictionary each, from folded words and phrases to the same as they were written.
+        alternatives: for each, a dictionary from the folded form of a word or phrase to the form that was written.
     """
 
     alternatives: tuple[dict[str, str], ...]
@@ -83,7 +83,7 @@ class Words:
     def may_be_in(self, texts: Iterable[str]) -> bool:
         """Whether all words of one alternative are anywhere in these texts and ids.
 
-        True whenever `are_in` is true for some of them, and much faster for short texts.
+        If `are_in` is true for these or for a part of them, this is true as well. It is much faster for short texts.
         """
         ascii_texts: list[str] = []
         found: set[str] = set()
@@ -114,9 +114,9 @@ class Words:
         return found
 
     def terms_in_id(self, id_: str, owner: str) -> set[str]:
-        """Return the words in an id, without those in the name of the user whose id it is.
+        """Return the words in an id, without those that are also in the name of the user whose id it is.
 
-        Such a word says whose request it is. Who looks for a name wants to know where somebody is mentioned.
+        A word of the user's name only says whose request it is. Who searches for a name looks for texts about somebody.
         """
         folded, name = fold(id_), fold(owner)
         return {
@@ -158,7 +158,7 @@ def _place_in_text(folded: str, term: str, start: int = 0) -> int:
 
 
 def _place_not_behind(folded: str, term: str, kind: Callable[[str], bool], start: int = 0) -> int:
-    """Return the first place of a term, from `start` on, that is not behind a character of this kind; -1 if none is."""
+    """Return the first place of a term, from `start` on, where no character of this kind stands before it, or -1."""
     place = folded.find(term, start)
     while place > 0 and kind(folded[place - 1]):
         place = folded.find(term, place + 1)
@@ -166,11 +166,14 @@ def _place_not_behind(folded: str, term: str, kind: Callable[[str], bool], start
 
 
 def _windows(text: str, overlap: int) -> Iterator[tuple[int, str]]:
-    """Yield a folded text in windows, each with where a search in it starts: in one step, it would block all threads.
+    """Yield a folded text in windows, each with the index at which a search in it starts.
+
+    Folding and searching a long text in one step would block all threads.
 
     Args:
-        overlap: characters that a window has of the one before; not less than what is looked for has. What begins with
-            the first of them was in the window before, together with the character in front of it.
+        overlap: how many characters a window repeats from the end of the one before, at least as many as a term has. A
+            search starts behind the first of them: a term that begins there was in the window before, which also has
+            the character before the term.
     """
     start, window = 0, ""
     for piece in _folded_pieces(text):
@@ -196,8 +199,9 @@ def normalized_pieces(
 ) -> Iterator[str]:
     """Yield a text in one of Unicode's forms, in pieces of at most 16,000 characters.
 
-    Normalizing a long text in one step would block all threads, for minutes if it has many marks in a row, and some
-    letters become 18 characters. In a row of more than 500 marks, their order may stay as it is stored.
+    Normalizing a long text in one step would block all threads, for minutes if it has many marks in a row. The pieces
+    that are read are shorter, because a letter can become 18 characters. If there are more than 500 marks in a row,
+    their order may stay as it is stored.
 
     Args:
         without: characters that are left out, none of them ASCII.

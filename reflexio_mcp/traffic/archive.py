@@ -2,7 +2,7 @@
 
 Each line of a `.jsonl` file is one object as the API returns it: a request with its interactions, a profile, a
 playbook, a session outcome, a shared rule, a verdict or a question. Only `evidence.jsonl`, with the words that taught
-each learning, is this server's own. The embedded store adds images and citations.
+each learning, is this server's own. Requests of the embedded store also have their images and citations.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ Write: TypeAlias = Callable[[Sequence[BaseModel]], Awaitable[None]]
 """Writes rows into one file of an archive."""
 
 Read: TypeAlias = Callable[[Write], Awaitable[None]]
-"""Reads the rows of one file, and writes them with what it is given."""
+"""Reads the rows of one file, and writes them with the `Write` that it receives."""
 
 SESSIONS_AT_ONCE: Final = 10
 """Sessions in memory at a time."""
@@ -133,11 +133,12 @@ class Export:
     """One export of what a filter selects.
 
     Args:
-        backend: its address or file, in words.
+        backend: the backend's address or file, as the manifest shows it.
         redact: replace recognized secrets; `None` for the plan of an export.
         readme: makes the text for a person who opens the archive.
         personal: count the requests with personal data.
-        stored: each receives all exported requests, to bind a code to what was stored at its point in time.
+        stored: each receives all exported requests and counts those from before its own point in time, to bind a code
+            to them.
     """
 
     def __init__(
@@ -324,7 +325,10 @@ class Export:
             await write([_evidence_row(learning, found[learning.learning_id]) for learning in learnings])
 
     async def _read_rules(self, write: Write) -> None:
-        """Write the shared rules that rest on the filter's user, or all without a user. They belong to no request."""
+        """Write the shared rules that rest on the filter's user, or all rules if it names no user.
+
+        Shared rules belong to no request, so a filter that selects requests leaves them out.
+        """
         if self._wanted.narrows:
             return
         if user_id := self._wanted.user_id:
@@ -351,7 +355,10 @@ class Export:
         await write([verdict for verdict in of_users if self._includes(verdict.session_id)])
 
     async def _read_questions(self, write: Write) -> None:
-        """Write the questions that Reflexio asked these users. They belong to no request."""
+        """Write the questions that Reflexio asked these users.
+
+        Questions belong to no request, so a filter that selects requests leaves them out.
+        """
         if self._wanted.narrows:
             return
         found, are_all = await self._scope.client.get_pending_questions()
@@ -387,9 +394,9 @@ def _evidence_row(learning: Learning, evidence: Evidence) -> LearningEvidence:
 
 
 def as_plan(made: Manifest) -> Manifest:
-    """Return the manifest of an archive that is not given to anybody, as the plan of an export.
+    """Return the manifest of an archive that nobody receives, as the plan of an export.
 
-    What was decided about secrets is taken back: the code that came with the decision did not fit.
+    If the call has decided about secrets, the plan leaves the decision open again, because the call's code did not fit.
     """
     about_secrets = {FactCode.SECRETS_EXPORTED, FactCode.SECRETS_NOT_EXPORTED}
     undecided = Fact(code=FactCode.SECRETS_CAN_BE_COVERED)
@@ -417,7 +424,7 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         with zipfile.ZipFile(path) as archive:
             _check(archive)
             with archive.open("requests.jsonl") as lines:
-                # No request exceeds the limit of an answer.
+                # A request was read from an answer of the service, so its line is no longer than an answer may be.
                 read = iter(partial(lines.readline, MAX_REPLY_BYTES), b"")
                 ids = _Ids()
                 found = [_Line(ids.checked(_request(text)), text) for text in read]
