@@ -17,9 +17,10 @@ MOST_IDS: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What follow-up calls may have.
+    """What follow-up calls may name.
 
     Args:
+        tools: the tools that the caller has.
         takes_user: the caller may name a user.
     """
 
@@ -36,7 +37,7 @@ def calls_about(
     `MOST_IDS`. Another audit finds the rest.
 
     Args:
-        ids: requests with the finding.
+        ids: ids of requests with the finding, if a call can be given them.
         wanted: the filter of the audit.
         selected: `wanted` together with the finding selects exactly these requests.
     """

@@ -101,7 +101,7 @@ async def list_places(
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
-    doubts = [looking.left_out for looking in rules if looking.left_out]
+    doubts = [used_rule.left_out for used_rule in rules if used_rule.left_out]
     if rule.from_service:
         if doubt := await look.status_checks.ask(scope):
             doubts.append(doubt)
@@ -154,10 +154,11 @@ def _opened(scope: Scope, cursor: str, question: list[Any]) -> tuple[int, Rank |
         return 0, None
     try:
         position = decode_cursor(cursor, LISTING, scope, question)
-        shown, points, time_before, request_id, interaction_id, words = _position().validate_python(position)
+        position = _position().validate_python(position)
+        shown, minus_points, minus_time, request_id, interaction_id, words = position
     except ValidationError:
         raise InvalidInput("cursor", "is not a cursor of this call; start again without it.") from None
-    return shown, (points, time_before, request_id, interaction_id, words)
+    return shown, (minus_points, minus_time, request_id, interaction_id, words)
 
 
 @functools.cache

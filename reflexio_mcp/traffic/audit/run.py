@@ -137,7 +137,7 @@ class Pass:
     """A look at sessions, one after the other, with what was found so far.
 
     Args:
-        until: the end of the time for it, in seconds of `time.monotonic`.
+        until: when the pass has to end, in seconds of `time.monotonic`.
         make_gathered: makes what is kept of a finding.
         judged: what people judged to be no problem.
         no_problem: the ids of requests with a finding that people judged to be no problem, by finding.
@@ -586,9 +586,9 @@ async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offe
         if found:
             rule, users = rule_of(name), Counter(learning.user_id for learning in found)
             [(owner, _)] = users.most_common(1)
-            mine = [learning for learning in found if learning.user_id == owner]
+            of_owner = [learning for learning in found if learning.user_id == owner]
             user = {"user_id": owner} if offer.takes_user else {}
-            ids = [learning.learning_id for learning in mine[:NAMES]]
+            ids = [learning.learning_id for learning in of_owner[:NAMES]]
             offered = offer.tools if can_be_given(owner, *ids) else frozenset[str]()
             show = Call(tool="list_learnings", arguments=user)
             act = Call(tool="delete_learnings", arguments={**user, "learning_ids": ids})
@@ -601,9 +601,9 @@ async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offe
                     advice=rule.advice,
                     places=[
                         Place(user_id=shown_id(learning.user_id), learning_id=shown_id(learning.learning_id))
-                        for learning in mine[:NAMES]
+                        for learning in of_owner[:NAMES]
                     ],
-                    learnings=await _with_evidence(scope, owner, mine[:NAMES], checks.read_of(owner)),
+                    learnings=await _with_evidence(scope, owner, of_owner[:NAMES], checks.read_of(owner)),
                     show=show if "list_learnings" in offered else None,
                     act=act if "delete_learnings" in offered else None,
                 )

@@ -30,7 +30,7 @@ YEAR: Final = 365 * 86_400
 
 @dataclass
 class StoredLearningChecks:
-    """Finds learnings of which nothing is stored that taught them, or that did not change for a year."""
+    """Finds learnings from content that is all deleted, and learnings that did not change for a year."""
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])
@@ -76,7 +76,7 @@ class StoredLearningChecks:
 
 
 async def _orphaned(scope: Scope, user_id: str, lacking: Sequence[Learning]) -> list[Learning]:
-    """Return the learnings that nothing stored has taught.
+    """Return the learnings from content that is all deleted.
 
     Args:
         lacking: learnings with interactions that are not stored.
