@@ -30,8 +30,8 @@ REQUESTS_KEPT: Final = 200_000
 """Maximum number of requests compared across sessions."""
 
 
-Goes: TypeAlias = dict[str, StoredRequest]
-"""The request that stays, by the id of the request that repeats it and goes."""
+KeptInstead: TypeAlias = dict[str, StoredRequest]
+"""Maps the id of each duplicate to the request that is kept instead of it."""
 
 
 class _Content(NamedTuple):
@@ -47,7 +47,9 @@ class _Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Entry:
+    """A request, with what is compared of it."""
+
     request: StoredRequest
     content: _Content
     arrival: tuple[int, int, str]
@@ -61,8 +63,8 @@ class DuplicateRun:
         source: may be empty.
         requests: the duplicates, the oldest first.
         stay: the requests that they repeat.
-        unmixed: nothing else of the source, or without a source nothing else at all, was stored in their time, so a
-            filter selects them alone.
+        unmixed: a filter by source and time selects these requests alone, because nothing else of the source was stored
+            in that time. If the source is empty, nothing else at all was stored in it.
     """
 
     source: str
@@ -96,7 +98,7 @@ class Duplicate(Rule):
 
     def __init__(self, now: float | None = None) -> None:
         super().__init__(now)
-        self._sessions: defaultdict[str, list[list[_Said]]] = defaultdict(list)
+        self._sessions: defaultdict[str, list[list[_Entry]]] = defaultdict(list)
         self._kept = 0
         self._repeats: list[tuple[StoredRequest, StoredRequest]] = []
         self.runs: list[DuplicateRun] = []
@@ -105,14 +107,14 @@ class Duplicate(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         for items in _by_user(session.requests):
             beginnings = [_beginnings(item) for item in items]
-            said = [
-                _Said(item.request, of_item[-1], order_of(item))
+            entries = [
+                _Entry(item.request, of_item[-1], order_of(item))
                 for item, of_item in zip(items, beginnings, strict=True)
             ]
-            # Of a request in several of them, the last one decides which request is named: the longest publish stays.
-            goes = {**_again([said]), **_within_minutes(said), **_grown(items, beginnings)}
-            yield from self._findings([item.request for item in items], goes, from_one_session=True)
-            rest = [stored for stored in said if stored.request.request_id not in goes]
+            # If several of these find a request, the last one decides which request is kept: the longest publish.
+            kept_instead = {**_again([entries]), **_within_minutes(entries), **_grown(items, beginnings)}
+            yield from self._findings([item.request for item in items], kept_instead, from_one_session=True)
+            rest = [entry for entry in entries if entry.request.request_id not in kept_instead]
             if self._kept + len(rest) > REQUESTS_KEPT:
                 self.left_out = Fact(code=FactCode.FEW_COMPARED, number=REQUESTS_KEPT)
             elif rest:
@@ -122,26 +124,28 @@ class Duplicate(Rule):
     def finish(self) -> Iterator[Finding]:
         stay_times: defaultdict[str, list[int]] = defaultdict(list)
         for sessions in self._sessions.values():
-            goes = _again(sessions)
-            requests = [stored.request for said in sessions for stored in said]
+            kept_instead = _again(sessions)
+            requests = [entry.request for entries in sessions for entry in entries]
             yield from self._findings(
-                [item for item in requests if item.request_id in goes], goes, from_one_session=False
+                [item for item in requests if item.request_id in kept_instead],
+                kept_instead,
+                from_one_session=False,
             )
             for request in requests:
-                if request.request_id not in goes:
+                if request.request_id not in kept_instead:
                     stay_times[request.source].append(request.created_at)
         self._sessions.clear()
         self.runs = _runs(self._repeats, stay_times)
 
     def _findings(
-        self, requests: Sequence[StoredRequest], goes: Goes, *, from_one_session: bool
+        self, requests: Sequence[StoredRequest], kept_instead: KeptInstead, *, from_one_session: bool
     ) -> Iterator[Finding]:
         for request in requests:
-            stays = goes.get(request.request_id)
+            stays = kept_instead.get(request.request_id)
             # It may repeat another one itself. This ends, because each step leads to a longer request, or to an equal one
             # that is learned from instead of evaluated, or else came earlier.
-            while stays and stays.request_id in goes:
-                stays = goes[stays.request_id]
+            while stays and stays.request_id in kept_instead:
+                stays = kept_instead[stays.request_id]
             if stays:
                 self._repeats.append((request, stays))
                 yield Finding(self.name, request, repeats=stays.request_id, from_one_session=from_one_session)
@@ -206,28 +210,28 @@ def _by_user(requests: Sequence[RequestWithInteractions]) -> Iterator[list[Reque
     yield from users.values()
 
 
-def _within_minutes(said: Sequence[_Said]) -> Goes:
+def _within_minutes(entries: Sequence[_Entry]) -> KeptInstead:
     """Find the same content of a user in a session within 30 minutes."""
-    goes: Goes = {}
+    kept_instead: KeptInstead = {}
     kept: dict[int, StoredRequest] = {}
-    for stored in said:
-        request, content = stored.request, stored.content
+    for entry in entries:
+        request, content = entry.request, entry.content
         if content.chars < LEAST_CHARS:
             continue
         first = kept.get(content.digest)
         if first is None or request.created_at - first.created_at > MINUTES_30:
             kept[content.digest] = request
         elif first.evaluation_only and not request.evaluation_only:
-            goes[first.request_id] = request
+            kept_instead[first.request_id] = request
             kept[content.digest] = request
         else:
-            goes[request.request_id] = first
-    return goes
+            kept_instead[request.request_id] = first
+    return kept_instead
 
 
-def _grown(items: Sequence[RequestWithInteractions], beginnings: Sequence[Sequence[_Content]]) -> Goes:
+def _grown(items: Sequence[RequestWithInteractions], beginnings: Sequence[Sequence[_Content]]) -> KeptInstead:
     """Find requests whose interactions are all repeated at the beginning of a later request."""
-    goes: Goes = {}
+    kept_instead: KeptInstead = {}
     whole: dict[int, StoredRequest] = {}
     for item, of_item in zip(items, beginnings, strict=True):
         *parts, everything = of_item
@@ -238,49 +242,52 @@ def _grown(items: Sequence[RequestWithInteractions], beginnings: Sequence[Sequen
                 and chars >= LEAST_CHARS
                 and (before.evaluation_only or not item.request.evaluation_only)
             ):
-                goes[before.request_id] = item.request
+                kept_instead[before.request_id] = item.request
         whole[everything.digest] = item.request
-    return goes
+    return kept_instead
 
 
-def _again(sessions: Sequence[Sequence[_Said]]) -> Goes:
+def _again(sessions: Sequence[Sequence[_Entry]]) -> KeptInstead:
     """Find requests of a user that repeat three requests in a row, or a session of two requests."""
-    ordered = sorted(sessions, key=lambda said: said[0].arrival)
-    goes: Goes = {}
+    ordered = sorted(sessions, key=lambda entries: entries[0].arrival)
+    kept_instead: KeptInstead = {}
     earlier: defaultdict[int, list[_Position]] = defaultdict(list)
-    for number, said in enumerate(ordered):
+    for number, entries in enumerate(ordered):
         # Two requests of a session of two, three of a longer one: a single request is never enough.
-        least = min(RUN, max(2, len(said)))
+        least = min(RUN, max(2, len(entries)))
         at = 0
-        while at < len(said):
-            digest, position = said[at].content.digest, _Position(number, at)
-            first: Sequence[_Said] = ()
+        while at < len(entries):
+            digest, position = entries[at].content.digest, _Position(number, at)
+            repeated: Sequence[_Entry] = ()
             for earlier_position in earlier[digest][:POSITIONS_TRIED]:
                 same = _same(ordered, earlier_position, position)
-                if len(same) > len(first):
-                    first = same
-            run = said[at : at + len(first)]
-            if len(run) < least or sum(stored.content.chars for stored in run) < LEAST_CHARS:
+                if len(same) > len(repeated):
+                    repeated = same
+            run = entries[at : at + len(repeated)]
+            if len(run) < least or sum(entry.content.chars for entry in run) < LEAST_CHARS:
                 earlier[digest].append(position)
                 at += 1
                 continue
-            for stored, stays in zip(run, first, strict=True):
-                if stays.request.evaluation_only and not stored.request.evaluation_only:
-                    goes[stays.request.request_id] = stored.request
+            for later, earlier_entry in zip(run, repeated, strict=True):
+                if earlier_entry.request.evaluation_only and not later.request.evaluation_only:
+                    kept_instead[earlier_entry.request.request_id] = later.request
                 else:
-                    goes[stored.request.request_id] = stays.request
+                    kept_instead[later.request.request_id] = earlier_entry.request
             at += len(run)
-    return goes
+    return kept_instead
 
 
-def _same(ordered: Sequence[Sequence[_Said]], first: _Position, again: _Position) -> Sequence[_Said]:
-    """Return the requests in a row from the first position on that are repeated at the other, without overlap."""
+def _same(ordered: Sequence[Sequence[_Entry]], first: _Position, again: _Position) -> Sequence[_Entry]:
+    """Return the requests from the first position on, as far as those from the second position on repeat them.
+
+    The two rows of requests do not overlap.
+    """
     end = again.request if first.session == again.session else None
     earlier = ordered[first.session][first.request : end]
     later = ordered[again.session][again.request :]
     pairs = zip(earlier, later, strict=False)
     equal = itertools.takewhile(lambda pair: pair[0].content.digest == pair[1].content.digest, pairs)
-    return [stored for stored, _ in equal]
+    return [entry for entry, _ in equal]
 
 
 def _beginnings(item: RequestWithInteractions) -> list[_Content]:
