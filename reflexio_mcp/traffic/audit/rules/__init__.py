@@ -108,7 +108,10 @@ def judgement_of(finding: str) -> FactCode | None:
 
 
 def offers_deletion(finding: str) -> bool:
-    """Whether an audit may offer to delete the requests with a finding; of others, somebody has to judge each."""
+    """Whether an audit may offer to delete the requests with a finding.
+
+    It may not if the rule only shows them, or if somebody has to judge each of them.
+    """
     rule = rule_of(finding)
     return rule.offers == "delete" and judgement_of(finding) is None
 

@@ -29,7 +29,7 @@ class Finding:
     """A finding in one request.
 
     Args:
-        kind: the kind of a key or number, never its text.
+        kind: what was found, such as the kind of a key or a sign of prompt injection, never its text.
         around: a few nearby characters, with the finding redacted; the words of a prompt injection.
         role, points: of a prompt injection: who said it, and how suspicious it is.
         repeats: the kept request with the same content.
@@ -54,7 +54,7 @@ class Rule:
         name: the rule, and its finding unless `findings` names several.
         why, advice: why it matters; what to do besides deleting.
         limit: what the rule can and cannot know.
-        limit_if_nothing: the same, if the rule found nothing and that needs other words.
+        limit_if_nothing: the same for a rule that found nothing, if that needs other words.
         possible: the finding that somebody has to judge: it is less severe, and its requests are only shown.
         judge: how to judge it.
         offers: whether its requests may be deleted, or are only shown.
@@ -80,6 +80,7 @@ class Rule:
     def __init__(self, now: float | None = None) -> None:
         self.now = time.time() if now is None else now
         self.left_out: Fact | None = None
+        """Why the rule did not look at everything; `None` if it did."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -143,7 +143,7 @@ class Secret(Rule):
         )
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        passwords = {
+        password_ids = {
             interaction.interaction_id
             for interaction, is_password in zip(
                 item.interactions, are_passwords(item.interactions), strict=True
@@ -152,8 +152,9 @@ class Secret(Rule):
         }
 
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
-            is_password = field == "content" and interaction.interaction_id in passwords
-            for secret in whole_text_as_password(text) if is_password else find_secrets(text):
+            is_password = field == "content" and interaction.interaction_id in password_ids
+            secrets = whole_text_as_password(text) if is_password else find_secrets(text)
+            for secret in secrets:
                 finding = "probable-secret" if secret.probable else "possible-secret"
                 yield Place(finding, secret.start, secret.end, secret.kind)
 
@@ -199,11 +200,11 @@ class PromptInjection(Rule):
                     continue
                 stop_if_cancelled()
                 # An assistant often repeats or explains what it read.
-                answer = interaction.role.casefold() == "assistant" and field == "content"
-                told = [passage for passage in passages_in(text) if passage.probable or not answer]
-                # A word before a passage can tell that a password is in it.
-                private = _private_spans(text) if told else []
-                for passage in told:
+                is_answer = interaction.role.casefold() == "assistant" and field == "content"
+                reported = [passage for passage in passages_in(text) if passage.probable or not is_answer]
+                # The whole text is searched, because a word before a passage can tell that a password is in it.
+                private = _private_spans(text) if reported else []
+                for passage in reported:
                     name = "prompt-injection" if passage.probable else self.possible
                     shown = passage_as_data(text, passage, private)
                     yield Finding(

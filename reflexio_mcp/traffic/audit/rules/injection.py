@@ -402,7 +402,10 @@ _SENTENCE: Final = re.compile(
 
 
 def _numbers_by_word() -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Return the numbers of the signs in `_SIGNS` by their first words; apart, by the beginnings of words that may go on."""
+    """Return the numbers of the signs in `_SIGNS`, in two dictionaries.
+
+    The first has whole first words as its keys, the second the beginnings of first words that may go on.
+    """
     by_word: defaultdict[str, list[int]] = defaultdict(list)
     by_beginning: defaultdict[str, list[int]] = defaultdict(list)
     for number, sign in enumerate(_SIGNS):
@@ -470,9 +473,10 @@ def _may_be_probable(passage: Passage, plain: str) -> bool:
 
 
 def _strongest(plain: str) -> Iterator[Passage]:
-    """Yield the passages with enough points, each a sentence together with the one before, or alone if that has no signs.
+    """Yield the passages with enough points: each sentence together with the one before, or alone if that has no signs.
 
-    Of two that overlap, the one with more points is yielded, or the earlier one: of 5, 6 and 7 points in a row, the last.
+    If two passages overlap, only the one with more points is yielded, or the earlier one if they are equal. Of three in
+    a row with 5, 6 and 7 points, only the last is yielded.
     """
     best: Passage | None = None
     previous_start = 0
@@ -511,7 +515,7 @@ def _signs_in(sentence: str) -> dict[SignName, int]:
 
 
 def _may_have_marker(sentence: str) -> bool:
-    """Whether a sentence has what every marker has, which is found much faster than a marker."""
+    """Whether a sentence has the letters that every marker has. They are found much faster than a marker."""
     if "end of" in sentence or sentence.lstrip().startswith(_SPEAKERS):
         return True
     return _MARKER_LETTERS.search(sentence) is not None

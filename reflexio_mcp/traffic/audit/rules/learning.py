@@ -80,7 +80,7 @@ class StaleLearning(Rule):
 
 
 class Ordered(NamedTuple):
-    """A request behind its place in the order of arrival, by which it is compared with others."""
+    """A request with its place in the order of arrival. The place comes first, so requests are compared by it."""
 
     place: tuple[int, int, str]
     request: StoredRequest
@@ -107,8 +107,8 @@ class StatusChecks:
     """Asks the service how far it has learned.
 
     It is asked about the newest requests of all, and then about each user's, from the newest back to one that is
-    learned from. Reflexio learns from a user's requests in the order of their arrival, so no older one waits. What is
-    learned from is remembered, so that a later call asks about others where the limit of questions ended this one.
+    learned from. Reflexio learns from a user's requests in the order of their arrival, so no older one waits. Requests
+    that are learned from are remembered. If the limit of questions ends a call, a later call asks about other requests.
     """
 
     findings: list[Finding] = field(default_factory=list[Finding])
@@ -165,7 +165,8 @@ class StatusChecks:
         return Fact(code=FactCode.NOT_ANSWERED, number=left) if left else None
 
     async def _ask_about(self, scope: Scope, request: StoredRequest) -> None:
-        known, stored = scope.client.learned_from, (request.request_id, request.created_at)
+        known = scope.client.learned_from
+        stored = (request.request_id, request.created_at)
         if stored in known:
             self._answers[request.request_id] = "done"
             return
@@ -174,9 +175,8 @@ class StatusChecks:
         except NotFound:
             self._answers[request.request_id] = "deleted"
             return
-        if (
-            state.reason == NOT_APPLICABLE
-        ):  # the status may be `done`, which says nothing of older requests here
+        if state.reason == NOT_APPLICABLE:
+            # The status may be `done`, but here that says nothing of older requests.
             self._answers[request.request_id] = NOT_APPLICABLE
             return
         self._answers[request.request_id] = state.status
@@ -188,7 +188,7 @@ class StatusChecks:
             self.findings.append(Finding("learning-waiting", request, state.reason or state.status))
 
     def _unknown(self, stream: Stream) -> int:
-        """Count the requests behind a user's newest learned one that were not asked about."""
+        """Count the requests that are newer than a user's newest learned one and were not asked about."""
         unknown = stream.noted - len(stream.newest)
         for _, request in sorted(stream.newest):
             answer = self._answers.get(request.request_id)

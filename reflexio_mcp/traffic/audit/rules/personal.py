@@ -95,7 +95,7 @@ _COUNTRIES: Final = [
     "kr.rrn",
 ]
 
-_PLAIN: Final = (
+_BY_FORM: Final = (
     ("it.codicefiscale", re.compile(r"(?i)[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]")),
     ("es.dni", re.compile(r"(?i)\d{8}-?[A-Z]")),
     ("mx.curp", re.compile(r"(?i)[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d")),
@@ -106,7 +106,7 @@ _PLAIN: Final = (
 )
 """Numbers that are recognized by form; others need a word before them."""
 
-LEAST_PLAIN: Final = 9
+LEAST_BY_FORM: Final = 9
 """Characters of the shortest of them."""
 
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,20}\d(?![\w@-]|[.,]\d)")
@@ -148,7 +148,7 @@ _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d
 
 
 LEAST_DIGITS: Final = 4
-"""Every number here has so many digits."""
+"""Every number that is looked for has at least so many digits."""
 
 _NO_DIGITS: Final = bytes(code for code in range(128) if not chr(code).isdigit())
 
@@ -220,7 +220,7 @@ def _kind_if_iban(number: str, before: str) -> str:
 
 
 def _is_known_form(number: str) -> bool:
-    return any(form.fullmatch(number) and _is_valid(name, number) for name, form in _PLAIN)
+    return any(form.fullmatch(number) and _is_valid(name, number) for name, form in _BY_FORM)
 
 
 def _kind_if_national(number: str, before: str) -> str:
@@ -228,7 +228,7 @@ def _kind_if_national(number: str, before: str) -> str:
     if _DATE.fullmatch(number):
         return ""
     first = number.split(" ")[0]
-    if len(first) >= LEAST_PLAIN and _is_known_form(first):
+    if len(first) >= LEAST_BY_FORM and _is_known_form(first):
         return "national number"
     if not _SAYS_NUMBER.search(before):
         return ""

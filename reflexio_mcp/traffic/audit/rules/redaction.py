@@ -124,23 +124,23 @@ def redact_interaction(
         update["content"] = _without(interaction.content, whole_text_as_password(interaction.content))
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(interaction, name, None):
-            update[name] = [
-                redact_value(cast("dict[str, Any]", record), searched_chars)
-                if isinstance(record, dict)
-                else record.model_copy(
-                    update=cast("dict[str, Any]", redact_value(dict(record), searched_chars))
-                )
-                for record in held
-            ]
+            update[name] = [_redact_record(record, searched_chars) for record in held]
     return interaction.model_copy(update=update)
+
+
+def _redact_record(record: Any, searched_chars: int | None) -> Any:
+    """Redact a tool call, a learning or a citation: a stored one is a dictionary, a published one a model."""
+    if isinstance(record, dict):
+        return redact_value(cast("dict[str, Any]", record), searched_chars)
+    return record.model_copy(update=redact_value(dict(record), searched_chars))
 
 
 def redact_value(value: object, searched_chars: int | None = None, name: str = "") -> Any:
     """Redact a text or nested value.
 
     Args:
-        searched_chars: how much of each text is searched; `None` for all of it. The caller shows less: a text without a
-            secret comes back whole, one with a secret is cut here.
+        searched_chars: how much of each text is searched; `None` for all of it. The caller has to show less than that,
+            because a text without a secret comes back whole. A text with a secret comes back cut.
         name: helps to recognize a secret.
     """
     if isinstance(value, str):
@@ -167,7 +167,7 @@ def redact_value(value: object, searched_chars: int | None = None, name: str = "
 def without_end(covered: str, uncovered: str) -> str:
     """Remove a possible beginning of a secret at the end of a cut text.
 
-    Removed is what is behind the last covered secret, with which both texts end, but no more than `END_CHARS`.
+    It removes what comes after the last replaced secret, but no more than `END_CHARS`: the end that both texts share.
 
     Args:
         covered: the text with its secrets replaced.
@@ -201,7 +201,10 @@ def formats_unknown() -> list[Fact]:
 async def look_in_thread(
     owner: str, interactions: Iterable[Interaction | StoredInteraction], look: Callable[[], T]
 ) -> T:
-    """Call `look` in a worker thread for long or key-like texts, as heavy work of `owner` for very long ones."""
+    """Call `look`, in a worker thread if the texts are long or could have a key.
+
+    For very long texts, it is heavy work of `owner`.
+    """
     chars, quick = 0, True
     for interaction in interactions:
         for _, text in every_text(interaction):

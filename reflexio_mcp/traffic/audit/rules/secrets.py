@@ -54,7 +54,7 @@ def _is_installed() -> bool:
 
 
 def available() -> bool:
-    """Whether the scanner is installed; does not import it."""
+    """Whether the scanner is installed and has not failed to load. This does not load it."""
     return _is_installed() and not _fails_to_load.is_set()
 
 
@@ -89,9 +89,10 @@ def _has_key_letters(text: str) -> bool:
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
     """Yield secrets in a known format, and whole or cut private keys."""
-    for match in _PEM.finditer(text) if "PRIVATE KEY" in text else ():
-        if _PEM_LINE.search(match["body"]):
-            yield Secret(*match.span(), "private-key")
+    if "PRIVATE KEY" in text:
+        for match in _PEM.finditer(text):
+            if _PEM_LINE.search(match["body"]):
+                yield Secret(*match.span(), "private-key")
     if not available() or not could_be_a_key(text):
         return
     raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, so offsets stay
@@ -404,7 +405,7 @@ def _is_password(value: str, *, in_sentence: bool = False) -> bool:
         return False
     if value.isdigit():
         return in_sentence
-    if len(value) == 5:
+    if len(value) == 5:  # only five digits can be a password
         return False
     if _CODE.search(value) or _PUBLIC.fullmatch(value) or (not in_sentence and _IDENTIFIER.fullmatch(value)):
         return False
