@@ -18,7 +18,7 @@ __all__ = ["Cursor", "decode_cursor", "encode_cursor", "open_cursor", "question_
 Listing = Literal["sessions", "requests", "audit"]
 
 YEAR_10000: Final = 253_402_300_800
-"""The first second that Python cannot write as a date; every offset is smaller."""
+"""The first second that Python cannot write as a date. The other numbers of a cursor are smaller, too."""
 
 _VERSION: Final = 8
 _MAX_CURSOR_CHARS: Final = 20_000
@@ -110,7 +110,7 @@ def open_cursor(
     """Read a cursor. It cannot widen what its caller may see: the scope's user replaces the user in its filter.
 
     Args:
-        asked: the same filter as in the first call; or none, which is at most the scope's user.
+        asked: the same filter as in the first call, or no filter: one that names nothing but the scope's user.
         detail: the same as in the first call, or the default.
 
     Raises:
@@ -121,9 +121,8 @@ def open_cursor(
     position = decode_cursor(text, listing, scope, *questions)
     try:
         wanted, fields = _reader().validate_json(json.dumps(position), strict=True)
-        if not all(
-            0 <= second < YEAR_10000 for second in (wanted.start_time, wanted.end_time) if second is not None
-        ):
+        times = [second for second in (wanted.start_time, wanted.end_time) if second is not None]
+        if not all(0 <= second < YEAR_10000 for second in times):
             raise ValueError
         # A forged cursor could search for anything.
         check_search(wanted.contains, wanted.finding, masked=scope.masked)
@@ -136,7 +135,7 @@ def open_cursor(
 
 
 def question_of(asked: TrafficFilter) -> list[Any]:
-    """Return what makes a call another one. Of the times, only whether they are given."""
+    """Return what a later call has to repeat. Of the times, it has only whether they are given."""
     # An age gives another second on each call, and the cursor has the resolved times.
     times = [asked.start_time is not None, asked.end_time is not None]
     return [*astuple(replace(asked, start_time=None, end_time=None)), *times]

@@ -54,8 +54,8 @@ def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None
     """Return where a request has one of the words.
 
     Returns:
-        The part, or for an interaction's own text `None` and the index of the interaction. Both are `None` if the
-        request has none of the words.
+        The part of the request and `None`; or `None` and the index of an interaction, if the interaction's own text has
+        a word. Both are `None` if the request has none of the words.
     """
     for part, index, text in _texts(item):
         if words.terms_in(text):
@@ -146,9 +146,9 @@ class TrafficFilter:
 
     @property
     def names_something(self) -> bool:
-        """Whether it says whose, or which part of the traffic is deleted.
+        """Whether a deletion by this filter is limited to somebody's requests or to a part of the traffic.
 
-        Words, a finding, and all that is not for evaluation only do not: these can be everybody's.
+        Words, a finding, and `evaluation_only="never"` do not limit it: what they select can be everybody's.
         """
         naming = replace(self, contains="", finding="")
         if naming.evaluation_only == "never":
@@ -184,7 +184,7 @@ class TrafficFilter:
 
     @property
     def _needs_evaluation_only(self) -> bool | None:
-        """What a request has to say of itself; `None` if both pass."""
+        """What `evaluation_only` of a request has to be; `None` if both values pass."""
         return {"only": True, "never": False}.get(self.evaluation_only)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:

@@ -135,7 +135,7 @@ class _LongestSessions:
 
 
 class _RequestRows:
-    """A row for each request, up to `limit` rows of `most_sessions`, grouped by session."""
+    """A row for each request, grouped by session: at most `limit` rows, from at most `most_sessions` sessions."""
 
     def __init__(
         self, scope: Scope, showing: Showing, room: Room, limit: int, most_sessions: int | None
@@ -285,7 +285,7 @@ class _Walk:
         page = collector()
         await self._look(page)
         while self._is_partial and not await self._pager.ready_for_cursor():
-            # It has waited until the newest second was complete, and the page starts again.
+            # The pager has waited until the newest second was complete. The page is filled again from the start.
             page = collector()
             await self._look(page)
         return page

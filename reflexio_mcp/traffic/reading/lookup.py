@@ -48,11 +48,11 @@ FEW: Final = 24
 """Largest set that is only looked up one by one."""
 
 LEAST_PER_FILTER: Final = 4
-"""Number of wanted requests for each filter, below which single look-ups are cheaper than reading what it selects."""
+"""With fewer wanted requests for each filter, single look-ups are cheaper than reading what the filters select."""
 
 READ_PER_WANTED: Final = 4
 SPARE_ROWS: Final = 2_000
-"""When so many requests were read for each wanted one, and these more, single look-ups are cheaper."""
+"""After `READ_PER_WANTED` requests were read for each wanted one, and `SPARE_ROWS` more, look-ups are cheaper."""
 
 WHOLE_AT_ONCE: Final = 500
 
@@ -152,7 +152,7 @@ async def show_request(
         InvalidInput: the cursor belongs to another request.
     """
     request = stored.request
-    # For the fields around the interactions: its first words, and whether it covered them, are replaced below.
+    # This shows all fields but the interactions. Its `first_words` and `redacted` are replaced below.
     around = Showing(
         scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
     )
@@ -194,7 +194,7 @@ def _interactions(
     rows: list[InteractionRow] = []
     for number, interaction in enumerate(item.interactions[index:], index):
         chars, other_chars = content_chars, OTHER_CHARS
-        # Sizes that cannot fit are not tried: to show as much takes long if most of it has to be escaped.
+        # Sizes that cannot fit are not tried, because escaping so much text can take long.
         content_left = 0 if masked else len(interaction.content) - begin
         while room.empty and chars > LEAST_CHARS and min(chars, content_left) > room.most_chars:
             chars, other_chars = _less(chars, other_chars)

@@ -58,7 +58,8 @@ LONGEST_WAIT: Final = 3.0
 MOST_FAILURES: Final = 100
 
 PERIOD_AT_FIRST: Final = 3600
-"""Seconds of a session that are read at first in parts; the next period is twice as long, or a quarter."""
+"""Seconds of the first period of a session that is read in periods. The next one is twice as long, or a quarter after
+a failure."""
 
 SHORTEST_PERIOD: Final = 2
 """The API accepts no period of a single second, so the smallest part has two or three."""
@@ -67,7 +68,7 @@ PAGE_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a page of more than two sessions."""
 
 MOST_REMEMBERED: Final = 10_000
-"""Users whose bytes of a session are remembered."""
+"""Maximum number of users of whom the average size of a session is remembered."""
 
 _UNREADABLE: Final = "\0unreadable "
 """Prefix of the id that stands for an unreadable session. No stored id has it."""
@@ -81,7 +82,7 @@ class SessionPart:
         newest: the session's newest request that matches the API's part of the filter, epoch seconds.
         offset: the session's position in the API's list when it was read.
         whole: includes the requests of earlier pages, because some findings need the whole session.
-        left_out: how many requests the store has searched in vain. Such a part has no requests.
+        left_out: how many requests the session has, if the store returned none of them because none can match.
     """
 
     session_id: str
@@ -222,9 +223,9 @@ class SessionPager:
                 if rest := self._not_shown(found):
                     parts.append(rest)
             # Pages overlap by one session, which shows whether a deletion has shifted them.
-            shown = _ids(page)
-            last = _key(page.sessions[-1]) if shown else (0, "")
-            more = page.has_more and bool(shown)
+            ids = _ids(page)
+            last = _key(page.sessions[-1]) if ids else (0, "")
+            more = page.has_more and bool(ids)
             page.sessions.clear()  # otherwise two pages would be in memory
             yield parts
             if not more:
@@ -232,15 +233,13 @@ class SessionPager:
             was_resumed = last in resumed
             if not was_resumed:
                 resumed.add(last)
-                offset, page = await self._resume(
-                    search, offset + len(shown) - 1, last, _has_session(shown[-1])
-                )
-            if was_resumed or _ids(page) == shown:
-                # Reading on has led to a page from which it had read on before, so it would go round in circles: a
-                # search can name a session that is on no page which can be read. Go on behind this page.
-                offset += len(shown)
+                offset, page = await self._resume(search, offset + len(ids) - 1, last, _has_session(ids[-1]))
+            if was_resumed or _ids(page) == ids:
+                # Reading on from this page has led back to it, and would do so for ever. It happens if a search names a
+                # session that is on no page which can be read. Continue at the offset behind this page.
+                offset += len(ids)
                 page = await self._page(offset, search)
-                if _ids(page) == shown:
+                if _ids(page) == ids:
                     raise NotTheApi("it sends the same page again", effect="none")
 
     async def _start(self, search: Search | None) -> tuple[int, RequestPage]:
@@ -327,7 +326,7 @@ class SessionPager:
     async def _read(
         self, offset: int, search: Search | None, resume_at: tuple[int, str] | None
     ) -> tuple[RequestPage, dict[str, UnreadablePart]]:
-        """Read a page with fewer sessions until it fits; two sessions may be longer."""
+        """Read a page, with fewer sessions until it fits. A page of two sessions may be too long and is read anyway."""
         while True:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
             if self._batch == 1 and not self._scope.embedded:
@@ -504,8 +503,9 @@ class _Reader:
     async def _session(self, query: RequestQuery) -> RequestPage:
         """Read the only session of a query in periods that are as long as can be read, the newest first.
 
-        A session without an id in the query is read only if it is too long: first by its offset, in ever longer periods
-        up to `latest`, until one shows its id; from then on by its id, in the periods before.
+        If the query has no session id, the session is read only if it is too long. It is then read by its offset at
+        first, in ever longer periods that all end at `latest`, until a reply shows its id. The periods before are read
+        by that id.
         """
         others_may_follow = not query.session_id
         found: list[RequestWithInteractions] = []
@@ -513,7 +513,7 @@ class _Reader:
         first, last, seconds = query.start_time or 0, latest, PERIOD_AT_FIRST
         while last >= first and (query.session_id or self._too_long):
             begin = max(first, last - seconds)
-            # It is at its offset only while all later requests are in the period.
+            # A session is at its offset only if all later requests are in the period.
             period = {"start_time": begin, "end_time": last if query.session_id else latest}
             page = await self.attempt(query.model_copy(update=period))
             if page is None and last - begin > SHORTEST_PERIOD:
