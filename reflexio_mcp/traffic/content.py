@@ -66,11 +66,11 @@ BEHIND_CHARS: Final = 500
 """How far a match of `find_all` may look beyond its window."""
 
 PIECE_CHARS: Final = 16_000
-"""Length of a piece of `pieces`, which is longer than a window, because plain text is searched much faster."""
+"""Length of a piece of `pieces`. It is longer than a window, because words are found much faster than a pattern."""
 
 
 def pieces(text: str, overlap: int) -> Iterator[tuple[int, str]]:
-    """Yield a text in pieces with their places: a search in one lets other threads run soon.
+    """Yield a text in pieces with their places. Other threads can run after the search in each piece.
 
     Args:
         overlap: characters of a piece that the next one has, too.

@@ -42,7 +42,7 @@ class TrafficError(Exception):
     """Base class. It says what happened, whether anything changed, and what to do next.
 
     Args:
-        said: facts, or a sentence before them. A sentence names arguments, and no tool or command.
+        said: facts, or a sentence followed by facts. A sentence names arguments, and no tool or command.
     """
 
     def __init__(self, *said: Fact | str | None) -> None:
@@ -91,7 +91,7 @@ class NotRecorded(TrafficError):
 
 
 class ErasureNotOver(TrafficError):
-    """What would be stored was erased, and what an erasure has left to do would delete it; nothing was stored."""
+    """The request was erased before, and the erasure, which is not over, would delete it again; nothing was stored."""
 
 
 class BeingChanged(TrafficError):
@@ -125,7 +125,10 @@ def needing_state(
 def state_facts(
     error: StateUnusable, *happened: FactCode, advice: FactCode = FactCode.MEND_STATE
 ) -> list[Fact]:
-    """Return what happened because of an unusable state, the last of it with the reason, and what the state advises."""
+    """Return what happened because of an unusable state, and what the state advises.
+
+    The last fact of what happened names the reason.
+    """
     *first, last = happened or [FactCode.STATE_UNUSABLE]
     return [
         *(Fact(code=code) for code in first),

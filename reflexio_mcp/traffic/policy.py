@@ -42,7 +42,7 @@ READ_SECONDS: Final = 5.0
 """Time between two looks at the file of a server that nobody calls."""
 
 SETTLED_SECONDS: Final = 1.0
-"""A file that was first seen less than this ago may be read while it is being written, unless its time is old."""
+"""If a change of the file was first seen less than this ago, the file may be half written, unless its time is old."""
 
 OLD_SECONDS: Final = 60.0
 """A file whose time is so long ago is not being written, even if its file server's clock is behind this machine's."""
@@ -265,7 +265,7 @@ class PolicyFile:
     half written: until it settles, the old policy stays in force, and each hold that was read keeps what it names. Only
     a whole file that has settled lifts a hold.
 
-    Args:
+    Attributes:
         certain_day: the latest day that has come for certain, by more than this machine's clock; `None` if nobody has
             asked. A deletion asks the state (`holds_on`), because a clock that is ahead would end a hold.
         clock_ahead: returns by how many seconds this machine's clock is ahead of the service's, which dates requests.
@@ -355,7 +355,7 @@ class PolicyFile:
         return _Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
     def _is_settled(self, stamp: _Stamp | None) -> bool:
-        """Whether nobody is writing the file: it has not changed since it was first seen, or its time is long ago.
+        """Whether nobody is writing the file: it was seen unchanged for a while, or its time is long ago.
 
         A time of a moment ago says nothing: the clock of a file server can be behind this machine's.
         """
@@ -412,7 +412,7 @@ _used: ContextVar[PolicyFile | None] = ContextVar("reflexio_mcp_policy", default
 def use_policy(policy: PolicyFile) -> Generator[None]:
     """Make this policy the `current_policy` of this context, and of tasks and threads started there.
 
-    It tells what has expired. What is on hold, the policy of the scope tells.
+    It decides what has expired. What is on hold is decided by the policy of the scope.
     """
     token = _used.set(policy)
     try:

@@ -83,7 +83,7 @@ async def publish(
     Raises:
         InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
         ErasureNotOver: the request was erased, and would be deleted again; nothing was sent.
-        NotRecorded: the state could not be read, so whether that is so is not known; nothing was sent.
+        NotRecorded: the state could not be read, so it is not known whether the request was erased; nothing was sent.
         OutcomeUnclear: the request may be stored. The error names the id for a repeat.
         ReflexioError: nothing was stored.
     """
@@ -105,10 +105,10 @@ async def publish(
         body = await look_in_thread(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     if not minted:
         try:
-            going = await would_be_erased([as_stored(body)])
+            erased = await would_be_erased([as_stored(body)])
         except NotRecorded as error:
             raise NotRecorded(Fact(code=FactCode.NOTHING_CHANGED), *error.facts) from error
-        if going:
+        if erased:
             raise ErasureNotOver(Fact(code=FactCode.ERASURE_NOT_OVER), Fact(code=FactCode.CHOOSE_ID))
     # While it waits for learning, other calls of the account have their turn.
     turn_given_up = nullcontext() if wait_seconds is None else aside()

@@ -138,9 +138,9 @@ class Showing:
             }
         if self._full:
             return self._interactions(item) | self._found(item)
-        said, covered = self._first_words(item)
-        row = {"interaction_count": count, "first_words": visible(said), "redacted": covered}
-        return row | self._found(item, said)
+        first_words, covered = self._first_words(item)
+        row = {"interaction_count": count, "first_words": visible(first_words), "redacted": covered}
+        return row | self._found(item, first_words)
 
     def _names(self, values: Iterable[str]) -> list[str]:
         return [self._name(value) for value, _ in Counter(filter(None, values)).most_common()]
@@ -213,7 +213,7 @@ class Showing:
         shown_users = [] if self._wanted.user_id else users[:MOST_NAMES]
         sources = self._names(request.source for request in requests)
         versions = self._names(request.agent_version for request in requests)
-        said, covered = ("", False) if self.masked else self._first_words(items[-1])
+        first_words, covered = ("", False) if self.masked else self._first_words(items[-1])
         return SessionRow(
             session_id=self._scope.shown_id(session_id),
             users=[self._scope.shown_id(user) for user, _ in shown_users],
@@ -229,7 +229,7 @@ class Showing:
             agent_versions=[] if self._wanted.agent_version else versions[:MOST_NAMES],
             evaluation_only=sum(request.evaluation_only for request in requests),
             held=self._holds(requests)[:MOST_NAMES],
-            first_words=visible(said),
+            first_words=visible(first_words),
             fingerprint=self._scope.fingerprints.of(items[-1]) if self.masked else "",
             redacted=covered,
         )

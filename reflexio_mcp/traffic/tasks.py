@@ -51,7 +51,7 @@ async def task_group() -> AsyncGenerator[TaskGroup]:
             yield tasks
     except ExceptionGroup as group:
         error = _first(group)
-    # Inside the group's handler, the two errors would keep each other alive, with all frames in their tracebacks.
+    # If it was raised in the `except` block, the two errors would keep each other and all their frames in memory.
     if error is not None:
         try:
             raise error
@@ -87,7 +87,7 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
     failures: list[Exception] = []
 
     async def act_in_limit(item: T) -> None:
-        # Whether other accounts call can change before each item and after it.
+        # Other accounts can begin or stop calling at any time, so the limit is set before each item and after it.
         limiter.total_tokens = share_of(at_once)
         async with limiter:
             if failures:

@@ -29,7 +29,7 @@ UNREAD_BYTES: Final = 16 * 1024 * 1024
 
 WORK_SECONDS: Final = 0.001
 REST_SECONDS: Final = 0.002
-"""While another account has a turn, long work rests so long after so much work.
+"""While another account has a turn, long work rests for `REST_SECONDS` after each `WORK_SECONDS`.
 
 Only one thread can run Python at a time. A short call changes threads dozens of times, and would wait each time.
 """
@@ -123,7 +123,7 @@ class Turn:
             self._line.release()
 
     async def wait_to_refuse(self) -> None:
-        """Wait before a refusal of the account, after those before it."""
+        """Wait before a call of the account is refused. Its refusals wait one after another."""
         await self._account.wait_to_refuse()
 
     async def resume(self) -> None:
@@ -239,7 +239,7 @@ class Turns:
             _current.reset(token)
 
     async def wait_to_refuse(self, account: str) -> None:
-        """Wait before a refusal of an account, after those before it."""
+        """Wait before a call of an account is refused. Its refusals wait one after another."""
         await self._account(account).wait_to_refuse()
 
     def _account(self, name: str) -> _Account:
@@ -263,7 +263,7 @@ class Turns:
 
 @asynccontextmanager
 async def aside() -> AsyncGenerator[None]:
-    """Let other calls of the account have the turn during the block. After an error the call goes on without it."""
+    """Let other calls of the account have the turn during the block. After an error the call goes on without a turn."""
     turn = _current.get()
     if turn is None or not turn.has:
         yield
