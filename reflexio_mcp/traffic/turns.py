@@ -24,7 +24,7 @@ REFUSAL_SECONDS: Final = 0.1
 """Time between two refusals of one account: a caller that asks again at once would keep the event loop busy."""
 
 UNREAD_BYTES: Final = 16 * 1024 * 1024
-"""While clients of an account have not read so much of their answers, its calls wait: the first one in its turn."""
+"""While clients of an account have left more of their answers unread, its calls wait: the first one in its turn."""
 
 
 WORK_SECONDS: Final = 0.001

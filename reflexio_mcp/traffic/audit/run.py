@@ -75,7 +75,7 @@ IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
 
 PLACES: Final = (50, 20, 10, 5, 3, 1, 0)
-"""Places that an audit shows of each finding: as many as have room."""
+"""Numbers of places that an audit shows of each finding: it takes the first number that has room."""
 
 EXAMPLES: Final = 3
 """Number of bare places of a finding that stay while the places of other findings are cut (see `_is_bare`)."""
@@ -497,8 +497,8 @@ async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, saw_ev
 def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:
     """Return the filter for follow-up calls, which leaves out later arrivals.
 
-    An end time would leave out the newest request of a session, which some rules need. They get a start time instead,
-    only because a deletion needs some filter.
+    An end time would leave out the newest request of a session. For rules that need this request, the filter gets a
+    start time instead, only because a deletion needs some filter.
     """
     if rule.needs_newest:
         return replace(look.wanted, start_time=look.wanted.start_time or look.oldest, end_time=None)
@@ -527,9 +527,9 @@ def finding_row(
     rule = rule_of(name)
     wanted = _window(look, rule)
     judged = name in look.no_problem
-    # The calls name a filter if it selects just these requests: no other session was compared, none was judged to be no
-    # problem, no words are looked for (an audit does that before the finding, a filter after it), and there is a filter
-    # for the finding.
+    # The calls name a filter if it selects just these requests. So no other session was compared, no request was judged
+    # to be no problem, the finding can be a filter, and the audit has not looked for words. An audit looks for words
+    # first, and for the finding in what it found. A filter does it the other way round.
     selected = gathered.from_one_session and not judged and not wanted.contains and name in FINDINGS
     given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
     show, act = calls_about(name, given, wanted, offer, selected=selected)

@@ -142,8 +142,8 @@ class Duplicate(Rule):
     ) -> Iterator[Finding]:
         for request in requests:
             stays = kept_instead.get(request.request_id)
-            # It may repeat another one itself. This ends, because each step leads to a longer request, or to an equal one
-            # that is learned from instead of evaluated, or else came earlier.
+            # The kept request may be a duplicate itself. The loop ends, because each step leads to a longer request, or
+            # to an equal one that is learned from instead of evaluated, or else came earlier.
             while stays and stays.request_id in kept_instead:
                 stays = kept_instead[stays.request_id]
             if stays:

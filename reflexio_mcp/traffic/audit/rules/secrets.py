@@ -26,7 +26,8 @@ FORMATS: Final = Path(__file__).with_name("secret_formats.yml")
 _KEY_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.-"
 _ONLY_KEY_LETTERS: Final = bytes(code if code in _KEY_LETTERS else ord(" ") for code in range(256))
 KEY_CHARS: Final = 16
-"""A key in a known format has so many `_KEY_LETTERS` in a row, and a digit among them. `could_be_a_key` has exceptions."""
+"""A key in a known format has at least so many `_KEY_LETTERS` in a row, and a digit among them. `could_be_a_key` has
+exceptions."""
 
 _DIGIT = re.compile(rb"[0-9]")
 _PEM = re.compile(
