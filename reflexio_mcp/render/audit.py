@@ -97,7 +97,7 @@ def _finding(finding: FindingRow) -> list[str]:
     return [
         f"{finding.severity}: {finding.finding}, {places}{counted(finding.count, unit)}{kinds}{shown}",
         f"  {sentence(finding.why, finding.advice)}",
-        # The first places are of the learnings whose rows follow, which say more.
+        # The first places belong to the learnings below. A learning's row says more than its place.
         *(f"  - {_place(place)}" for place in finding.places[len(finding.learnings) :]),
         *("  - " + learning_lines(learning).replace("\n", "\n    ") for learning in finding.learnings),
         *(line for run in finding.runs for line in _run(run)),

@@ -105,7 +105,7 @@ def named(ids: Sequence[str], count: int | None = None, most: int = IDS_NAMED) -
 
 @dataclass(frozen=True)
 class Told:
-    """An answer in words for a model, from which both of its forms are made.
+    """An answer in words. Its text form, and the sentences of its structured form, are made from this.
 
     Args:
         said: our own sentences before the stored text.

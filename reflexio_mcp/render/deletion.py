@@ -117,7 +117,7 @@ def receipt_text(receipt: Receipt, words: Words) -> Told:
 
 
 def _what_was_done(receipt: Receipt) -> str:
-    """Return the first sentence of a receipt, without its end: what was done, of what was planned."""
+    """Return the beginning of a receipt: what was done and, if that is not all, what was planned."""
     on_record = f"on record as deletion {receipt.number}"
     planned = f", of {counts(receipt.planned)} planned"
     if receipt.change:

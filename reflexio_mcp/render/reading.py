@@ -217,9 +217,9 @@ def one_request(found: OneRequest, words: Words) -> Told:
 
 
 def _learned_here(learning: LearnedHere) -> str:
-    like = " in similar words" if learning.near else ""
+    similar = " in similar words" if learning.near else ""
     return row(
-        f"learned from interaction {learning.interaction_id}{like}: {learning.learning_id}",
+        f"learned from interaction {learning.interaction_id}{similar}: {learning.learning_id}",
         learning.state,
         f"“{learning.content}”" if learning.content else "",
         f"quotes “{learning.quote}”" if learning.quote else "",
@@ -349,10 +349,10 @@ def change_lines(change: ChangeRow) -> str:
             change.learning_id,
             f"user {change.user_id}" if change.user_id else "",
             "not by this server" if change.elsewhere else "",
-            # Goes on after "forgotten".
+            # Continues the words "forgotten".
             "or what had taken its place was deleted" if change.maybe_deleted else "",
             f"record {change.job}" if change.job else "",
-            # Of an export
+            # Only the row of an export has the next two.
             f"{change.selected}, {counted(change.exported, 'learning')}" if change.selected else "",
         ),
         [_below(f"old: {text}") for text in change.old],
@@ -395,8 +395,8 @@ def evidence(learning: LearningRow) -> Iterator[str]:
     """Yield the words that taught a learning, with the place of each, and what is not known of its origin."""
     for said in learning.evidence:
         words = f"“{said.quote}”" if said.quote else "words"
-        like = " in similar words" if said.near else ""
-        yield f"{words} said{like} by {said.role or 'somebody'} · {_place(said)} · {moment(said.said_at)}"
+        similar = " in similar words" if said.near else ""
+        yield f"{words} said{similar} by {said.role or 'somebody'} · {_place(said)} · {moment(said.said_at)}"
     if learning.more_evidence:
         yield f"said in {counted(learning.more_evidence, 'more interaction')}"
     for words in learning.quotes_not_found:

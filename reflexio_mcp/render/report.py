@@ -11,9 +11,9 @@ __all__ = ["report_page"]
 
 
 def report_page(report: Report) -> str:
-    on_record = ""
+    only_in_log = ""
     if report.recorded_since:
-        on_record = f"Deletions before {moment(report.recorded_since)} are in the audit log alone."
+        only_in_log = f"Deletions before {moment(report.recorded_since)} are in the audit log alone."
     return html_page(
         f"Memory from {moment(report.since)} to {moment(report.until)}",
         {
@@ -32,7 +32,7 @@ def report_page(report: Report) -> str:
             "What could not be looked at": [
                 *not_looked_for(report.not_looked_for, ANYBODY),
                 *map(ANYBODY.of, report.facts),
-                on_record,
+                only_in_log,
             ],
         },
     )

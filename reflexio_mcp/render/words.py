@@ -48,7 +48,8 @@ class Words:
         way_back: a sentence for each state of the recovery copy.
         outcomes: why an item was not deleted, corrected or restored.
         cases: what a deletion means for a learning.
-        copies: about the copy that a plan will make, by `plan`; about the copy of a deletion, by `deletion`.
+        copies: two sentences about recovery copies: `plan` about the copy that a plan will make, `deletion` about the
+            copy of a deletion.
     """
 
     facts: Mapping[FactCode, str] = field(default_factory=dict[FactCode, str])
@@ -62,7 +63,7 @@ class Words:
     copies: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def over(self, others: "Words") -> "Words":
-        """Lay these words over others."""
+        """Return both together: these words, and those of the others for which there are none here."""
         tables = [table.name for table in fields(self)]
         return Words(**{name: {**getattr(others, name), **getattr(self, name)} for name in tables})
 
@@ -107,7 +108,7 @@ class Words:
         """
         if way_back is None:
             return ""
-        # A copy expires after days of use, which can be later.
+        # `until` is by the clock. A copy also needs as many days of use before it expires, so it can last longer.
         kept = f"at least until {moment(way_back.until)}"
         if not way_back.until:
             kept = f"for at least {counted(way_back.days, 'day')}"
@@ -170,7 +171,11 @@ def named_in_fence(facts: Iterable[Fact]) -> list[str]:
 
 
 def refusal(said: Sequence[Fact | str], words: Words) -> Told:
-    """Return the words of a refused or failed call, which has facts, or a sentence before them."""
+    """Return the words of a refused or failed call.
+
+    Args:
+        said: facts. Our own sentence can stand before them.
+    """
     facts = [fact for fact in said if isinstance(fact, Fact)]
     return Told(
         sentence(*(words.of(fact) if isinstance(fact, Fact) else fact for fact in said)),
@@ -346,7 +351,7 @@ _TOOL_WORDS: Final = (
     *_WITH_TOOLS.items(),
     *((tools, Words(facts)) for topic in TOPICS for tools, facts in topic.with_tools.items()),
 )
-"""These sentences, and those about facts, which each topic has."""
+"""The sentences of `_WITH_TOOLS` and those about facts from `TopicWords.with_tools`, by tools."""
 
 SHELL: Final = Words(
     facts=_of_topics(lambda topic: topic.in_shell),
