@@ -49,7 +49,7 @@ class Room:
         return text <= self._text and json <= self._structured
 
     def reserve(self, row: Row, leaving: int) -> bool:
-        """Reserve room for a row beside the list, if that leaves so many characters."""
+        """Reserve room for a row that is not in the list, if at least `leaving` characters are left for the list."""
         text, json = _sizes(row)
         if text > self._text - leaving or json > self._structured - leaving:
             return False
@@ -69,7 +69,7 @@ class Room:
 
 
 def page_room(limit: int | None) -> Callable[[], Room]:
-    """Return what makes the room of a page.
+    """Return a function that makes the room of a page.
 
     Args:
         limit: the number of rows that the caller named; `None` for a short page.

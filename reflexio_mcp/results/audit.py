@@ -32,7 +32,7 @@ class Call(Row):
     arguments: dict[str, Any]
 
 
-# Either in a request, or a learning.
+# A place is a request (or a part of one) or a learning, so most fields are empty.
 class Place(Row):
     """The place of a finding. `around` is the text around it, with the finding redacted.
 

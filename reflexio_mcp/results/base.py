@@ -35,7 +35,7 @@ SAID_CHARS: Final = 800
 SHOWN_ID_CHARS: Final = 512
 """Limit of an id. A request with a longer id can still be selected by session, source or time."""
 
-# The inside of a set in a regular expression, as are the next two.
+# This and the next two strings are written to stand between the brackets of a regular expression.
 WITHOUT_GLYPH: Final = (
     "\xad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff"
 )
@@ -60,7 +60,8 @@ _LINK: Final = (
 )
 """Characters that open links of Markdown and tags of HTML. As escapes, they open nothing."""
 
-# `re` compiles `_HIDDEN` and `_ID_PARTS` at their first use, which takes as long as the rest of this module.
+# `_HIDDEN` and `_ID_PARTS` are not compiled here: that takes as long as the rest of this module. `re` compiles them at
+# their first use.
 _HIDDEN: Final = f"{_INVISIBLE.pattern}|{_LINK}"
 
 _APART: Final = r"[\t\n]|(?<= )·(?= )"
@@ -99,7 +100,8 @@ def stored_id(text: str) -> str:
     """Turn a result of `shown_id` back into the stored id."""
 
     def back(match: re.Match[str]) -> str:
-        # `shown_id` doubled the backslashes before an escape and before what looks like one, and an escape has another.
+        # `shown_id` doubled the backslashes before an escape, and before text that looks like an escape. An escape
+        # itself begins with one more: if their number is odd, this is an escape.
         slashes, digits = match[1], match[2] or match[3]
         if digits is None:
             return match[0]
@@ -116,7 +118,7 @@ def stored_id(text: str) -> str:
 def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
     """Return up to `chars` visible characters from `start`, and the number of stored characters they show."""
     part = text[start : start + chars]
-    used, longer = len(part), 0  # `longer` by the escapes so far
+    used, longer = len(part), 0  # `longer`: how many characters the escapes have added so far
     for found in re.finditer(_HIDDEN, part):
         if found.start() + longer >= chars:
             break

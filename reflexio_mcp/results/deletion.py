@@ -395,7 +395,9 @@ def recorded_receipt(text: str) -> Receipt | None:
     """
     try:
         record = json.loads(text)
-        said = [*record.pop("remains", ()), *filter(None, [record.pop("next", "")])]
+        said = [*record.pop("remains", ())]
+        if next_step := record.pop("next", ""):
+            said.append(next_step)
         facts, reasons = record.pop("facts", []), record.pop("not_deleted", [])
         known_facts = [fact for fact in facts if fact["code"] in CODES]
         known_reasons = [row for row in reasons if row["why"] in get_args(Outcome)]

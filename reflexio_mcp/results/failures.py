@@ -1,4 +1,4 @@
-"""What happened, whether anything changed and what to do about it, as facts, for each error of a call to Reflexio."""
+"""The facts about a failed call to Reflexio: what happened, whether anything changed, and what to do."""
 
 from typing import Final, Literal
 
@@ -31,14 +31,14 @@ FAILURES: Final[dict[type[errors.ReflexioError], tuple[FactCode, FactCode]]] = {
     errors.OperationFailed: (FactCode.OPERATION_FAILED, FactCode.READ_SERVER_LOG),
     errors.ServerFault: (FactCode.SERVER_FAULT, FactCode.READ_SERVER_LOG),
 }
-"""What happened, and what to do about it."""
+"""By kind of error: what happened, and what to do about it."""
 
 
 def failure_facts(error: errors.ReflexioError, action: Action = "read") -> list[Fact]:
     """Return what happened, with what is known of it, and last what to do about it.
 
     Args:
-        action: of a call that writes, a fact says whether anything changed.
+        action: `write` adds a fact that says whether anything changed.
     """
     happened, advice = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
     known = [shown_name(error.detail)] if error.detail else []

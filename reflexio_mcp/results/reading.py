@@ -190,12 +190,12 @@ def interaction_row(
         other_chars: limit of each other text; `chars` if left out.
         masked: show who spoke and how much instead of texts.
     """
-    apart = interaction.created_at and abs(interaction.created_at - arrived) > SAME_SECONDS
+    has_own_time = interaction.created_at and abs(interaction.created_at - arrived) > SAME_SECONDS
     action = interaction.user_action if interaction.user_action != "none" else ""
     row = InteractionRow(
         interaction_id=interaction.interaction_id,
         role=shown_name(as_name(interaction.role) if masked else interaction.role),
-        created_at=at(interaction.created_at) if apart else None,
+        created_at=at(interaction.created_at) if has_own_time else None,
         user_action=shown_name(as_name(action) if masked else action),
     )
     if masked:
@@ -262,7 +262,7 @@ class ExplorerRow(RequestRow):
     """A row of the explorer's page.
 
     Args:
-        first_interaction: the smallest id of its interactions: requests of one second came in this order.
+        first_interaction: the smallest id of its interactions. It orders requests that arrived in the same second.
         last_words: the beginning of its last text; empty unless it is its session's newest request on the page.
         last_role: who said it.
         restored: a restore of the last days has stored it.
@@ -487,7 +487,7 @@ class ChangeRow(Row):
     ] = []
     more_old: int = 0
     elsewhere: Annotated[bool, Field(description="not by this server: the old text is not known")] = False
-    # It cannot be told whether Reflexio has forgotten it or what had taken its place was deleted.
+    # Either Reflexio has forgotten it, or what had replaced it was deleted. Nothing shows which.
     maybe_deleted: Annotated[
         bool, Field(description="forgotten, or what had taken its place was deleted")
     ] = False
