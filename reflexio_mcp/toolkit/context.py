@@ -88,7 +88,7 @@ class Downloads(dict[tuple[str, str], BinaryIO]):
     """Files that their owners can fetch for a while, by owner and token. A fetched file is removed and closed."""
 
     def offer(self, owner: str, file: BinaryIO, tasks: TaskGroup) -> str:
-        """Keep a file for a while in place of the owner's oldest one if there are too many, and return its token."""
+        """Keep a file for a while and return its token. If the owner then has too many files, the oldest one goes."""
         kept = [key for key in self if key[0] == owner]
         while len(kept) >= MOST_DOWNLOADS:
             self.pop(kept.pop(0)).close()
@@ -256,7 +256,7 @@ class ProgressReporter:
         if self._token is None:
             await self._call.report_progress(self._sent, None, words)
             return
-        # The number of a message only grows. What is done goes beside it, as the page reads it.
+        # `progress` has to grow with each message, so it counts them. The page reads the real numbers from `_meta`.
         numbers = {name: number for name, number in (("done", done), ("total", total)) if number is not None}
         told = ProgressNotificationParams(
             progress_token=self._token,

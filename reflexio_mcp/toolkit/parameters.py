@@ -125,9 +125,9 @@ def invalid_arguments(error: ValidationError) -> str:
 
 
 def _sentence(problem: "ErrorDetails") -> str:
-    said = PROBLEMS.get(problem["type"])
-    known = said.format(**problem.get("ctx", {})) if said else f": {problem['msg']}."
-    return f"{_field(problem['loc'])}{known}"
+    template = PROBLEMS.get(problem["type"])
+    text = template.format(**problem.get("ctx", {})) if template else f": {problem['msg']}."
+    return f"{_field(problem['loc'])}{text}"
 
 
 def _field(location: tuple[int | str, ...]) -> str:
@@ -135,7 +135,10 @@ def _field(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, str) and _BRANCH.fullmatch(part):
             continue
-        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+        if isinstance(part, int):
+            name += f"[{part}]"
+        else:
+            name += f".{part}" if name else part
     # A problem with all arguments has no location.
     return name[:120] or "arguments"
 
@@ -225,8 +228,9 @@ NOT_GIVEN: Final[Any] = None
 """Default of a list that narrows a deletion. Typed `Any`, so that the schema is a list without null; then
 the text "null" is refused, too.
 
-Clients whose models fill in every argument send `[]` for a list that is not meant, so it counts as not given. But it
-shows a plan first, even where no plan is required: a program whose list happens to be empty wants to delete nothing.
+Clients whose models fill in every argument send `[]` for a list that is not meant, so `[]` counts as not given. But the
+call then shows a plan first, even where no plan is required: the list of a program can be empty by accident, and this
+program wants to delete nothing.
 """
 
 
@@ -270,7 +274,7 @@ FILTER_PARAMETERS: Final = tuple(_parameter(field) for field in FILTER_FIELDS)
 
 
 def _sign(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], returns: Any) -> None:
-    """Give a signature, which the SDK reads, to a function that takes its arguments as `**arguments`."""
+    """Give a function that takes its arguments as `**arguments` the signature that the SDK reads."""
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {
         "return": returns
     }
