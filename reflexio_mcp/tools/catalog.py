@@ -42,15 +42,15 @@ class ToolSpec:
     """The declaration of a tool.
 
     Args:
-        module: the module in this folder with the function `name`. Its parameters are the tool's, and it returns
-            `Annotated[CallToolResult, Model]`: the output schema follows from the model, and the SDK checks every
-            result.
+        module: the module in this folder that has the function `name`. The function's parameters are the tool's. It
+            returns `Annotated[CallToolResult, Model]`: the output schema follows from the model, and the SDK checks
+            every result.
         description: what the model reads.
         read_only, destructive, idempotent: MCP's hints.
-        allowed_with: the permission that is enough, unless it follows from `read_only`.
+        allowed_with: the permission that a caller needs. If it is left out, `read_only` decides: see `permission`.
         needs: what the configuration must have.
         opens_page: hosts with apps open the explorer's page for this tool's results.
-        opened_by: the only tool whose page calls this tool. `PAGE_TOOLS` names those tools, too.
+        opened_by: for a tool that only the page calls, the tool that opens the page. `PAGE_TOOLS` lists the same tools.
     """
 
     module: str

@@ -178,7 +178,8 @@ async def finish_deletion(
     app, scope, planned = app_of(call), scope_of(call), prepared.planned
     verdict = verdict_of(prepared, consent)
     if verdict.status in REFUSALS:
-        with suppress(StateUnusable):  # nothing was deleted, which the answer says
+        # If the log cannot be written, the answer is still right: nothing was deleted.
+        with suppress(StateUnusable):
             target = describe_target(planned.target, words=False)
             why, client = verdict.status, _client_of(call)
             await in_thread(app.state.note_refusal, planned.owner, tool, target, why, client)

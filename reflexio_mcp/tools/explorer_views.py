@@ -98,7 +98,7 @@ async def rows(
     words_would_wait = not (scope.masked or _formats_loaded.is_set())
     without_words = hurried and words_would_wait
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
-    # Rows lack the names in their filter; the page keeps rows of several filters together.
+    # A list leaves out of its rows what its filter names. The page mixes rows of several filters, so they get it back.
     named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
     page = await list_requests(
         scope,
@@ -335,9 +335,9 @@ def _linked(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
     """Return the linked learnings.
 
     Returns:
-        each with its case, what comes back, and `kept`, the requests outside the set that it may have come from. The
-        page, which deletes a large set in parts, tells from these what a learning rests on once all parts are gone;
-        `kept_unread` says that there may be others.
+        each with its case, what comes back, and `kept`, the requests outside the set that it may have come from;
+        `kept_unread` says that there may be more such requests. The page deletes a large set in parts: from `kept` it
+        knows what a learning rests on once all parts are gone.
     """
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 

@@ -173,9 +173,9 @@ async def export_data(
 
     app, scope = app_of(call), scope_of(call)
     codes, began = app.codes(scope), int(time.time())
-    # A code is bound to what was stored when it was made. The archive is written before anybody knows whether the code
-    # fits, so what is bound is counted for that time, and for now, in case a new code is needed. Without a code, that
-    # time is 0, and this call makes a plan.
+    # A code is bound to what was stored when it was made. Whether the given code fits is known only when the archive is
+    # written. So the requests are counted twice: those stored before the given code was made, and those stored before
+    # now, for a new code. Without a given code, `planned.moment` is 0, and this call makes a plan.
     planned, stored_now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
     async with ProgressReporter(call).steady(Step.EXPORTING) as reporter:
         file = _temporary_file()  # it may outlive this call

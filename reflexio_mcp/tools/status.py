@@ -92,8 +92,8 @@ async def _backend(app: App, scope: Scope, where: str) -> tuple[Backend, list[Fa
         identity = await scope.client.whoami()
     except ReflexioError as error:
         why_unreachable = failure_facts(error)
-    # Not returned from the handler above: what pydantic keeps of the first `Backend` that it makes would keep the
-    # error.
+    # `Backend` is not made in the handler above: what pydantic stores when it makes the first one would keep the error
+    # alive.
     if identity is None:
         return Backend(kind=kind, where=where, reachable=False), why_unreachable
     backend = Backend(
@@ -122,16 +122,16 @@ def _about_holds(scope: Scope) -> list[Fact]:
 
 
 def _policy(settings: Settings, scope: Scope) -> Policy:
-    file = scope.policy.now()
+    in_force = scope.policy.now()
     # Somebody who is confined to one user learns nothing of others.
-    holds = [hold for hold in file.hold if not scope.user_id or scope.user_id in hold.users]
+    holds = [hold for hold in in_force.hold if not scope.user_id or scope.user_id in hold.users]
     named = [(sorted(hold.users | hold.sessions | hold.sources), hold.describe()) for hold in holds]
     policy = Policy(
         holds=[
             f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({shown_name(why)})"
             for names, why in named
         ],
-        expires=[] if scope.user_id else [shown_name(expiry.describe()) for expiry in file.expire],
+        expires=[] if scope.user_id else [shown_name(expiry.describe()) for expiry in in_force.expire],
         policy_problem=scope.policy.problem,
         read_only=settings.read_only,
         masked=settings.mask,
