@@ -12,17 +12,23 @@ __all__ = ["Case", "Only", "Partly", "Replace", "Unknown", "Window"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class AnyCase:
+    """What all cases have.
+
+    Args:
+        evidence: what the learning quotes, and where it is said.
+    """
+
     evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Only(Judged):
+class Only(AnyCase):
     """Said only in what is deleted: it goes too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replace(Judged):
+class Replace(AnyCase):
     """Said in what is deleted, but replaced learnings that were said elsewhere: it goes, and these are current again.
 
     Args:
@@ -33,17 +39,17 @@ class Replace(Judged):
 
 
 @dataclass(frozen=True, slots=True)
-class Partly(Judged):
-    """Said in what is deleted, and perhaps elsewhere: it stays. `evidence` has what else it quotes."""
+class Partly(AnyCase):
+    """Said in what is deleted, and perhaps elsewhere: it stays, unless it was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window(Judged):
+class Window(AnyCase):
     """Learned at the same time from what stays: it stays."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown(Judged):
+class Unknown(AnyCase):
     """May come from what is deleted, and quotes nothing that shows it: it stays."""
 
 
@@ -75,7 +81,10 @@ def judge(learning: Learning, lineage: Lineage, turns: Turns, deleted_ids: Colle
 def _clean_predecessors(
     learning: Learning, lineage: Lineage, turns: Turns, deleted: frozenset[int]
 ) -> tuple[Learning, ...]:
-    """Return the newest learnings of each chain that a current one replaced and that quote only what stays."""
+    """Return what may become current again in place of a current learning.
+
+    These are the learnings that it replaced and that quote only what stays, the newest of each chain.
+    """
     if learning.state != "current":
         return ()
     clean = [

@@ -97,7 +97,7 @@ class _Comparison:
         self._since = since
         self._now = now
         self._stored = {learning.learning_id: learning for learning in rows.learnings}
-        # What replaced a learning may have been deleted since, and has left its copy.
+        # What replaced a learning may have been deleted since. Then its recovery copy stands for it.
         deleted = [copy for copy in records.copied.values() if copy.learning_id not in self._stored]
         self._lineage = Lineage([*rows.learnings, *deleted])
 
@@ -126,8 +126,8 @@ class _Comparison:
             if old or learning.kind == "profile":
                 yield self._change("replaced", learning.changed_at, learning, old or tuple(replaced))
                 return
-            # A playbook gets another id whenever it is said again. That is no change; it is new if it was first said in
-            # the time in question.
+            # A playbook gets another id whenever it is said again, which is no change. But one that was first said in
+            # the time in question is new.
             if min(earlier.changed_at for earlier in replaced) < self._since:
                 return
         is_new_profile = learning.number in self._rows.created
@@ -167,7 +167,7 @@ class _Comparison:
         copied = self._records.copied.get((deed.job, deed.learning_id))
         stored = self._stored.get(deed.learning_id)
         if stored and stored.is_replaced:
-            # The same may be current under another id by now.
+            # The same text may be current under another id by now.
             stored = next(iter(self._lineage.renamed(stored)), stored)
         learning, old = stored, ()
         if deed.deed == "deleted":

@@ -31,7 +31,7 @@ LEAST_BYTES: Final = 12
 """Minimum UTF-8 length of words that are looked for in interactions that are not listed: many contain shorter ones."""
 
 MOST_COMPARED: Final = 50_000_000
-"""Maximum product of the lengths of a learning's quotes and of its interactions: repetitive ones take a second."""
+"""Maximum product of the lengths of a learning's quotes and its interactions. Repetitive texts of it take a second."""
 
 # What Reflexio writes before and between the quotes of a merged profile.
 _MERGED_PREFIX: Final = "Original source evidence values (separate excerpts):"
@@ -92,7 +92,7 @@ class Turns:
 
     Args:
         by_id: those that were looked up by id and found.
-        missing_are_gone: whether one that is missing here is not stored. Else it may not have been reached.
+        missing_are_gone: true if what is missing here is not stored. If false, it may only not have been reached.
         quoted: others that say what learnings quote, for learnings that list interactions which are missing here.
     """
 
@@ -124,7 +124,7 @@ class Evidence:
     """What a learning quotes, and the interactions of its windows.
 
     Args:
-        listed: the stored ones that it lists, by id.
+        listed: the stored ones that it lists, in the order of their ids.
         unlisted: the others that say what it quotes, if it lists any that were not found.
         gone: ids that are not stored any more.
         unread: ids that were not found, but may be stored.
@@ -158,7 +158,7 @@ class Evidence:
 
     @property
     def unresolved(self) -> tuple[Passage, ...]:
-        """What it quotes, if no interaction that was found says it."""
+        """The passages that no interaction that was found says."""
         return tuple(passage for passage in self.passages if not passage.turns)
 
     @property
@@ -260,7 +260,7 @@ def _passages(
     An interaction can have blank lines, so a blank line is not always the border of a passage.
 
     Args:
-        compared: where words that no interaction contains may be similar.
+        compared: the interactions that are searched for similar words, if none contains the words themselves.
     """
     paragraphs = paragraphs_of(quote)
     start = 0
@@ -290,7 +290,7 @@ def _holders(words: str, listed: Sequence[Turn], others: Sequence[Turn]) -> list
 
 
 def _says(turn: Turn, words: str) -> bool:
-    """Whether an interaction that is not listed says words that only it and few others can mean."""
+    """Whether an interaction that is not listed says these words: as its whole text, or if few others can say them."""
     return turn.text == words or (len(words.encode()) >= LEAST_BYTES and _contains(turn.text, words))
 
 
@@ -325,7 +325,7 @@ def _joined(left: str, right: str) -> bool:
 
 
 def _near(quote: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """Return the interactions that a quote which is not exact means; none if no interaction is similar enough."""
+    """Return the interactions that an inexact quote means; none if no interaction is similar enough."""
     words = normalized(quote)
     letters = _letters(words)
     if len(letters) < LEAST_NEAR_CHARS:
@@ -358,7 +358,7 @@ def similarity(quote: str, said: str) -> float:
     """Compare letters of a quote with the most similar part of a text: 1 is equal, 0 has nothing in common."""
     from rapidfuzz import fuzz  # most quotes are exact
 
-    # A part of the quote that a short text says is not enough.
+    # A text that is shorter than the quote has to be similar to all of the quote, not to a part of it.
     compare = fuzz.partial_ratio if len(quote) <= len(said) else fuzz.ratio
     return compare(quote, said, score_cutoff=NEAR * 100) / 100
 

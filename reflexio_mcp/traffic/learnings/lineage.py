@@ -85,8 +85,8 @@ class Lineage:
     def last(self, learnings: Iterable[Learning]) -> list[Learning]:
         """Return the replaced learnings whose quotations are not all in one other learning: what replaced them is gone.
 
-        This needs no ids, which interactions may have changed. A learning without quotations is left out, because for
-        it nobody knows.
+        This compares no ids of interactions, which may have changed. A learning without quotations is left out, because
+        nothing shows what replaced it.
         """
         return [
             learning
@@ -117,7 +117,7 @@ class Lineage:
 
 
 def _is_later(learning: Learning, earlier: Learning) -> bool:
-    # All playbooks of a chain have the time of the first one, but each has a greater id than the one before.
+    # Two playbooks of a chain can have the same time, but each has a greater id than the one before.
     if learning.kind == "user_playbook":
         return int(learning.number) > int(earlier.number)
     # The time of a replaced profile is when it was replaced. A run does not replace its own profiles.
