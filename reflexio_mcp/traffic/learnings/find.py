@@ -57,9 +57,9 @@ class LinkedLearning:
     """A learning from a set of requests.
 
     Args:
-        others: the ids of its sources outside the set: interactions that it lists, stored or not, and interactions that
-            say the same as those that it lists and that are missing.
-        case: what a deletion of the set means for it; `None` if it was selected in another way.
+        others: the ids of its sources outside the set: interactions that it lists, stored or not, and, if some that it
+            lists are missing, other interactions that say what it quotes.
+        case: what a deletion of the set means for it; `None` if it was not selected by requests.
         named: the caller has named it, so it goes whatever its case.
     """
 
@@ -163,7 +163,7 @@ async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:
 
 
 async def read_again(scope: Scope, users: Iterable[str], before: Learned) -> Learned:
-    """Read learnings of users again: those with the same text as before, also if it has another id by now."""
+    """Read learnings of users again. Return those whose text is the same as before, even under another id."""
     if not scope.learns:
         return Learned(learns=False)
     linked: dict[str, LinkedLearning] = {}
@@ -277,7 +277,7 @@ async def find_sources(
 
     Args:
         known: interactions that may not be stored any more.
-        most_requests: how many requests of the user are read, up to twice each.
+        most_requests: maximum number of the user's requests that are read. Each may be read twice.
     """
     listed = listed_by(learnings).difference(known or ())
     stored = await find_interactions(scope, user_id, listed, most_requests=most_requests)
@@ -296,12 +296,12 @@ async def linked_by_quotes(
 ) -> frozenset[str]:
     """Return the ids of learnings that quote selected requests of a user without listing their interactions.
 
-    Only a learning is meant that lists interactions which are not stored: after a restore, they have other ids, and the
-    learning still lists the old ones.
+    They list interactions that are not stored under these ids any more: a restore gives interactions new ids, and
+    learnings still list the old ones.
 
     Args:
         known: the selected interactions that need not be read.
-        most_requests: how many requests of the user are read, up to twice each.
+        most_requests: maximum number of the user's requests that are read. Each may be read twice.
     """
     others = sources.listing_only_others(learnings)
     selected = await find_interactions(
@@ -345,11 +345,11 @@ async def may_come_from(
     selected: Mapping[int, Turn],
     others: Mapping[int, Turn],
 ) -> list[Learning]:
-    """Return the learnings of which nothing excludes that they come from selected requests under earlier ids.
+    """Return the learnings that list no selected interaction, but may come from one that had another id then.
 
-    `linked_by_quotes` is for what certainly quotes the requests, this is for an erasure, which has to take all others
-    too. Each of these learnings lists interactions that are not found anywhere. It is left out only if all that it
-    quotes is said in interactions that are not selected.
+    An erasure has to take all of them. `linked_by_quotes` returns only those that certainly quote the requests. Each
+    returned learning lists interactions that are not found anywhere. A learning is left out only if all that it quotes
+    is said in interactions that are not selected.
 
     Args:
         selected: interactions of the selected requests that may not be stored, such as copied ones.
@@ -359,9 +359,8 @@ async def may_come_from(
     stored = await find_interactions(
         scope, user_id, listed_by(candidates), among=sources.interaction_ids, quoted=QuotedWords(candidates)
     )
-    found = (
-        stored.by_id.keys() | others.keys()
-    )  # unlike for `Turns.lack`, a copied interaction is not missing
+    # Not `Turns.lack`: here an interaction that only a copy has is not missing.
+    found = stored.by_id.keys() | others.keys()
     lacking = [learning for learning in candidates if not learning.interaction_ids <= found]
     if not lacking:
         return []
@@ -393,7 +392,7 @@ async def find_evidence(
 
     Args:
         known: interactions that may not be stored any more.
-        most_requests: how many requests of the user are read, up to twice each.
+        most_requests: maximum number of the user's requests that are read. Each may be read twice.
     """
     turns = await find_sources(scope, user_id, learnings, known=known, most_requests=most_requests)
 
@@ -429,18 +428,19 @@ class WordsElsewhere:
         return [word for alternative in self.words.alternatives for word in alternative]
 
     def look(self, turns: Sequence[Turn]) -> None:
-        """Count a request."""
-        if any(
-            turn.request_id in self.teaching
-            or (turn.interaction_id in self.listed and self.quoted.said_in(turn))
-            for turn in turns
-        ):
+        """Count a request, unless it is known to have taught the learnings."""
+        if any(map(self._taught, turns)):
             return
         there = self.words.terms_in("\n".join(turn.text for turn in turns))
         self.requests_with.update(there)
         self.requests += 1
         if there:
             self.with_words += 1
+
+    def _taught(self, turn: Turn) -> bool:
+        if turn.request_id in self.teaching:
+            return True
+        return turn.interaction_id in self.listed and self.quoted.said_in(turn)
 
 
 async def words_in_others(

@@ -50,7 +50,8 @@ async def judge_learned(
     users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
     chosen = users if most_users is None else users[:most_users]
     before = before or Learned()
-    # Old interactions of the set are looked through for quotes once: `before.linked` has what quotes them.
+    # Only the first reading looks through old interactions of the set for what learnings quote: what it found is in
+    # `before`.
     reads_all = not before.linked
     linked: dict[str, LinkedLearning] = {}
     changed: set[str] = set()
@@ -108,8 +109,8 @@ async def _turns(
     """Return the interactions that learnings list, and the newest selected ones.
 
     Args:
-        others: learnings that list no selected interaction; the selected ones that they quote are returned too.
-        reads_all: all selected ones that are not known are looked through for what `others` quote, however old.
+        others: learnings that list no selected interaction. The selected interactions that they quote are returned too.
+        reads_all: look for what `others` quote in all selected interactions, however old, not only in the newest.
     """
     newest = nlargest(NEWEST_READ, sources.interaction_ids)
     stored = await find_interactions(
@@ -145,11 +146,14 @@ def _judged(
 
     linked = [link(learning) for learning in found]
     going = {linked_learning.learning.learning_id for linked_learning in linked if linked_learning.goes}
-    return [_with_returning_alone(linked_learning, lineage, going) for linked_learning in linked]
+    return [_with_what_returns(linked_learning, lineage, going) for linked_learning in linked]
 
 
-def _with_returning_alone(linked: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
-    """Leave out the earlier learnings that do not become current again: they go too, or another learning has them."""
+def _with_what_returns(linked: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
+    """Leave out the earlier learnings that do not become current again.
+
+    They go too, or another current learning that stays has taken them in.
+    """
     if not isinstance(linked.case, Replace):
         return linked
     back = tuple(

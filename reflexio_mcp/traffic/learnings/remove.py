@@ -218,7 +218,8 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
     pause = FIRST_PAUSE
 
     async def look(user_id: str) -> None:
-        # The first look at many users may take longer than the wait. The last look begins when the wait is over.
+        # If the first look at many users takes longer than the wait, the rest is not checked. The last look begins when
+        # the wait is over, and checks all users that are left.
         if is_first_look and anyio.current_time() > until:
             return
         generated = any(generation and generation.runs_for(user_id) for generation in generations)
@@ -265,6 +266,6 @@ async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractio
 
 
 def _arrival(item: RequestWithInteractions) -> int:
-    """Return a number that is greater for a later request, which has interactions."""
-    # Times are whole seconds; interaction ids grow with arrival.
+    """Return a number that grows with the arrival of requests. The request must have interactions."""
+    # Interaction ids grow with arrival. Times are only whole seconds.
     return max(interaction.interaction_id for interaction in item.interactions)
