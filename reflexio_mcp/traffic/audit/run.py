@@ -617,10 +617,10 @@ async def _with_evidence(
     """Return the rows of learnings of a user; none if what they came from cannot be read now."""
     try:
         with anyio.fail_after(EVIDENCE_SECONDS):
-            against = await backgrounds(scope, found, everything)
+            background_of = await backgrounds(scope, found, everything)
     except (ReflexioError, TimeoutError):
         return []
-    showing = LearningRows(scope, against)
+    showing = LearningRows(scope, background_of)
     linked = as_learned(found).linked.values()
     return await anyio.to_thread.run_sync(lambda: [showing.row(learning) for learning in linked])
 

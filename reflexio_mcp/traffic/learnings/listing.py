@@ -64,14 +64,14 @@ async def list_learnings(
     left = sorted((linked for linked in learned.linked.values() if _key(linked) > after), key=_key)
     page = left[:limit]
     read = learned.read
-    if everybodys:  # only what is in use was read: what it replaced is read for the users of this page
+    if everybodys:  # so far, only current learnings were read. A row also shows what its learning replaced
         users = {linked.learning.user_id for linked in page}
         read = [row for user in users for row in await learnings_of_user(scope, user)]
-    against = await backgrounds(scope, [linked.learning for linked in page], read)
+    background_of = await backgrounds(scope, [linked.learning for linked in page], read)
     said_once = set[str]()
     if not scope.masked:
         said_once = await _said_once(scope, scope.user(selection.user_id), page)
-    showing = LearningRows(scope, against, names_user=bool(selection.user_id), said_once=said_once)
+    showing = LearningRows(scope, background_of, names_user=bool(selection.user_id), said_once=said_once)
     rows = await anyio.to_thread.run_sync(_that_fit, map(showing.row, page), room())
     more = len(rows) < len(left)
     doubts: list[Fact] = []
@@ -106,8 +106,8 @@ async def list_learnings(
 async def _said_once(scope: Scope, user_id: str, page: Sequence[LinkedLearning]) -> set[str]:
     """Return the ids of current learnings whose words are only in the requests that they quote.
 
-    If a user has no other request, that proves nothing. All requests of a user are read for it, so only a short list of
-    one user is looked at; of others nothing is said.
+    If a user has no other request, that proves nothing. This reads all requests of a user, so it is done for a short
+    list of one user only. Of other learnings nothing is said.
     """
     current = [linked.learning for linked in page if linked.learning.state == "current"]
     if not user_id or len(current) > COMPARED:
@@ -203,7 +203,7 @@ async def list_shared_rules(
 
 
 async def _uses(scope: Scope) -> dict[str, int] | None:
-    """Return how often answers of the last days cited each shared rule, by its number, in the whole organization.
+    """Return how often answers of the last 30 days cited each shared rule, by its number, in the whole organization.
 
     Old citations are not counted: they say `playbook` for a user playbook, too, which can have the same number.
     """

@@ -233,8 +233,9 @@ async def _rows_of_all(scope: Scope, recorded: Recorded, since: int, now: int) -
 
 
 async def _talking(scope: Scope, since: int) -> tuple[set[str], bool]:
-    """Return the users with requests since a time: learning from these may have ended what they had. Also whether all
-    requests were read.
+    """Return the users with requests since a time, and whether all requests were read.
+
+    Learning from these requests may have replaced learnings of the users, or forgotten them.
     """
     users: set[str] = set()
     pager = SessionPager(scope, TrafficFilter(start_time=max(0, since)))

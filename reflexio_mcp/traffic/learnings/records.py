@@ -13,8 +13,12 @@ Kind = Literal["profile", "user_playbook"]
 AnyInteraction = TypeVar("AnyInteraction")
 
 HowKnown = Literal["recorded", "reconstructed", "not_known"]
-"""How it is known where a learning comes from: it lists its interactions; it lists none, and the last request of its
-window is among those that are looked at; or neither."""
+"""How it is known where a learning comes from.
+
+- `recorded`: it lists its interactions.
+- `reconstructed`: it lists none, but names the last request of its window, and this is one of the requests in question.
+- `not_known`: neither.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Learning:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether it ended as if another learning had taken its place. So does a profile that Reflexio forgot."""
+        """Whether another learning took its place, or Reflexio forgot it: the state does not tell these apart."""
         return self.state in {"merged", "superseded"}
 
     def is_same_as(self, other: "Learning") -> bool:
@@ -90,7 +94,7 @@ class Sources:
 
 
 def how_recorded(learning: Learning) -> HowKnown:
-    """How the sources of a learning are known without requests to compare: a last request alone then says nothing."""
+    """How it is known where a learning comes from, if no requests are in question: never `reconstructed`."""
     return "recorded" if learning.interaction_ids else "not_known"
 
 

@@ -151,18 +151,18 @@ async def _beliefs(scope: Scope, item: RequestWithInteractions, *, masked: bool,
         everything = await learnings_of_user(scope, user_id)
         linked = await _linked(scope, item, everything) if learned else []
         ids = {retrieval.learning_id for retrieval in retrieved}
-        meant = {learning.learning_id: learning for learning in everything if learning.learning_id in ids}
-        against = await backgrounds(scope, [*linked, *meant.values()], everything)
+        used = {learning.learning_id: learning for learning in everything if learning.learning_id in ids}
+        background_of = await backgrounds(scope, [*linked, *used.values()], everything)
     except ReflexioError:
         return Beliefs(facts=[Fact(code=FactCode.BELIEFS_NOT_READ)])
     if not (linked or retrieved):
         return Beliefs()
-    rows = LearningRows(scope, against, names_user=True, masked=masked)
+    rows = LearningRows(scope, background_of, names_user=True, masked=masked)
     told = Beliefs()
     if linked:
-        await anyio.to_thread.run_sync(_learned_here, told, rows, against[user_id], linked, here)
+        await anyio.to_thread.run_sync(_learned_here, told, rows, background_of[user_id], linked, here)
     if retrieved:
-        await _used(scope, told, rows, item, retrieved, meant)
+        await _used(scope, told, rows, item, retrieved, used)
     return told
 
 
@@ -171,7 +171,7 @@ async def _linked(
 ) -> list[Learning]:
     """Return the learnings that list interactions of a request, or quote it under ids that it does not have now."""
     turns = turns_of([item])
-    # Without the request's id, a learning that lists nothing is not taken for one of its last request.
+    # The request's id is left out: by it, a learning that lists nothing would be linked if this is its last request.
     sources = Sources(request_ids=frozenset(), interaction_ids=frozenset(turns))
     quoting = await linked_by_quotes(scope, item.request.user_id, everything, sources, known=turns)
     return [
@@ -186,7 +186,7 @@ def _learned_here(
     linked: Sequence[Learning],
     here: frozenset[int],
 ) -> None:
-    """Tell which learnings quote the request. A replaced one lives on in the learning that replaced it."""
+    """Tell which learnings quote the request, without replaced ones that a current learning has taken in."""
     without_successor = [
         learning for learning in linked if not background.lineage.current_successors(learning)
     ]
@@ -195,7 +195,7 @@ def _learned_here(
     for learning in without_successor:
         evidence = evidence_of(learning, background.turns)
         if evidence.quoted_ids.isdisjoint(here):
-            # It lists this request. If it is complete, it is known to come from others.
+            # The learning lists the request and does not quote it. Complete evidence shows that it comes from others.
             code = FactCode.LEARNED_BESIDE if evidence.is_complete else FactCode.LEARNED_HERE_PERHAPS
             not_quoting[code] += 1
             continue
@@ -230,17 +230,17 @@ async def _used(
     rows: LearningRows,
     item: RequestWithInteractions,
     retrieved: Sequence[Retrieved],
-    meant: dict[str, Learning],
+    used: dict[str, Learning],
 ) -> None:
     judged, applied = await _judgments(scope, told, item)
     rules = await _rules(scope, retrieved)
 
     def row(retrieval: Retrieved) -> UsedLearning:
-        learning = meant.get(retrieval.learning_id)
+        learning = used.get(retrieval.learning_id)
         rule = rules.get(retrieval.number) if retrieval.kind == "agent_playbook" else None
-        # A count is of the whole organization, so a caller for one user gets it for that user's learnings.
+        # Counts are of the whole organization, so a caller for one user gets only those of that user's learnings.
         counts = learning is not None or not scope.user_id
-        # An id that names nothing is a text that some client stored.
+        # An id that names nothing can be any text that a client stored, so it is hidden like content.
         hidden = rows.masked and learning is None and rule is None
         return UsedLearning(
             interaction_id=retrieval.interaction_id,

@@ -59,11 +59,11 @@ class Selection:
         """Whether a learning in a recovery copy is selected. `sources` are the selected requests, by user."""
         if self.by_requests:
             of_user = sources.get(learning.user_id)
-            meant = of_user is not None and of_user.link_of(learning) is not None
+            is_from_here = of_user is not None and of_user.link_of(learning) is not None
         else:
-            meant = learning.user_id == self.user_id
-        named = not self.learning_ids or learning.learning_id in self.learning_ids
-        return meant and named and self.words_are_in(learning)
+            is_from_here = learning.user_id == self.user_id
+        has_wanted_id = not self.learning_ids or learning.learning_id in self.learning_ids
+        return is_from_here and has_wanted_id and self.words_are_in(learning)
 
     def words_are_in(self, learning: Learning) -> bool:
         texts = (learning.content, learning.trigger, learning.quote)

@@ -77,7 +77,7 @@ class SharedRules:
 
     @property
     def untraced(self) -> int:
-        """How many rules the service does not say the sources of."""
+        """The number of rules whose sources the service does not tell."""
         return sum(not rule.traced for rule in self.rules)
 
 

@@ -30,7 +30,7 @@ REPLACED_SHOWN: Final = 3
 
 @dataclass(frozen=True)
 class Background:
-    """What the learnings of one user are seen against: all of them, and the interactions of those that are shown."""
+    """What is needed to show learnings of one user: all learnings of the user, and the interactions of those shown."""
 
     lineage: Lineage
     turns: Turns
@@ -39,7 +39,7 @@ class Background:
 async def backgrounds(
     scope: Scope, shown: Iterable[Learning], everything: Iterable[Learning]
 ) -> Mapping[str, Background]:
-    """Read what learnings are seen against, by user.
+    """Read what is needed to show learnings, by user.
 
     Args:
         shown: their interactions are looked up.
@@ -63,7 +63,7 @@ class LearningRows:
     Args:
         names_user: the call names the user, so that rows do not.
         masked: the call asks for no content, although the scope shows it.
-        said_once: the ids of learnings of which no other stored request has a word.
+        said_once: the ids of learnings whose words are in no other stored request.
     """
 
     def __init__(
