@@ -104,8 +104,8 @@ def state_file(settings: Settings) -> Path | None:
 def local_key(settings: Settings) -> bytes | None:
     """Return the secret that all processes of this user on this machine share; `None` for a store in memory.
 
-    It seals the local state, so a file that is there is never replaced, and none is made beside a sealed state. If the
-    operator has set no key, it also makes fingerprints and plan codes.
+    The local state is sealed with this key. So an existing key file is never replaced, and no new one is made beside a
+    sealed state. If neither state keys nor an API key are set, fingerprints and plan codes are made with it, too.
 
     Raises `WrongKey` if the file cannot be used, and `StateUnusable` if it cannot be made.
     """
@@ -148,7 +148,9 @@ def _without_line_end(found: bytes) -> bytes:
 
 
 def process_key(settings: Settings) -> bytes:
-    """Return the local key. Without a usable one, return a random key: what is made with it ends with the process."""
+    """Return the local key, or a random key if there is none that can be used. Plan codes and fingerprints that are
+    made with a random key are valid for this process only.
+    """
     try:
         return local_key(settings) or secrets.token_bytes(_KEY_BYTES)
     except StateUnusable:
@@ -164,8 +166,8 @@ def open_state(settings: Settings) -> State:
     if settings.state:
         database = open_postgresql(settings.state)
     else:
-        # Functions, because the paths are looked for when the state is first used. The second one is of the folder
-        # in which an early version kept copies.
+        # Functions, because the paths are looked for when the state is first used. The second function returns the
+        # folder in which an early version kept recovery copies.
         database = SqliteDatabase(lambda: state_file(settings), lambda: default_store().parent / "recovery")
 
     def keys() -> list[bytes]:
@@ -197,8 +199,8 @@ def refuse_wrong_keys(settings: Settings, *, starts: bool) -> None:
     A state that cannot be reached is no reason to stop: reading and publishing go on without it.
 
     Args:
-        starts: a server starts with these keys, so the state notes the newest one. From now on, servers that lack it
-            delete nothing.
+        starts: a server starts with these keys. The state then notes the newest of them, and servers that lack this key
+            delete nothing from now on.
     """
     folder = store_folder(settings)
     try:
@@ -206,7 +208,7 @@ def refuse_wrong_keys(settings: Settings, *, starts: bool) -> None:
             local_key(settings)  # raises, even if there is no state yet
         if settings.state or (folder and (folder / _STATE_FILE).exists()):
             with closing(open_state(settings).database) as database, database.transaction(writes=starts):
-                pass  # to open the state compares the keys
+                pass  # opening the state compares the keys
     except WrongKey:  # a `StateUnusable` too
         raise
     except StateUnusable:
@@ -234,7 +236,7 @@ def open_client(settings: Settings) -> "ReflexioClient":
 
 
 def scopes_of(settings: Settings) -> "partial[Scope]":
-    """Make scopes of this configuration, each from a client and the user of the scope."""
+    """Return what makes a scope of this configuration, given a client, the user and the caller."""
     from reflexio_mcp.traffic.content import Fingerprints
     from reflexio_mcp.traffic.policy import policy_at
     from reflexio_mcp.traffic.scope import Scope
@@ -256,7 +258,7 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
 
 
 def link(client: "ReflexioClient", policy: "PolicyFile") -> None:
-    """Let the client ask for the holds in force, and the policy for the clock of the service."""
+    """Give the client the holds in force, and give the policy the difference between this clock and the service's."""
     client.holds = lambda: policy.now().hold
     policy.clock_ahead = lambda: client.clock_ahead
 

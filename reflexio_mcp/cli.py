@@ -62,7 +62,7 @@ FILE_COMPLETION: Final = {
     "zsh": "_files",
     "fish": "(__fish_complete_path (commandline -ct))",
 }
-"""How each shell completes the name of a file: `shtab.FILE`, without an import that only `completion` needs."""
+"""How each shell completes the name of a file: a copy of `shtab.FILE`, so that only `completion` imports shtab."""
 
 SHELLS: Final = tuple(FILE_COMPLETION)
 
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(argv)
         command = arguments.command
         if command == "serve":
-            gc.disable()  # Imports make no garbage; `tune_collector` of the transports turns collection on.
+            gc.disable()  # Imports make no garbage. The transports turn collection on again (`tune_collector`).
         code = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -118,7 +118,7 @@ def _open_closed_streams() -> None:
 
 
 def _drop_output() -> None:
-    """Write what is left of the output nowhere: Python would flush it at exit and print a traceback."""
+    """Discard the rest of the output. Otherwise Python would flush it at exit, fail, and print a traceback."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -245,8 +245,8 @@ def build_parser(*, for_completion: bool = False) -> tuple[Parser, dict[str, Par
     """Return the parser of everything and those of the commands.
 
     Args:
-        for_completion: with a list of all commands, and `version`. `--help` shows no such list: its description has
-            the commands in groups.
+        for_completion: whether a shell completes with this parser. It then lists all commands and `version`. The parser
+            for `--help` has no such list, because its description names the commands in groups.
     """
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = Parser(
@@ -267,7 +267,7 @@ def build_parser(*, for_completion: bool = False) -> tuple[Parser, dict[str, Par
         help="what to do" if for_completion else SUPPRESS,
         parser_class=Parser,
     )
-    if for_completion:  # `parse` reads the word as the option of the same name
+    if for_completion:  # `version` is no command: `parse` replaces it by `--version`
         subparsers.add_parser("version", help="print the version")
     parsers: dict[str, Parser] = {}
     for title, group in COMMANDS.items():
@@ -316,7 +316,7 @@ def _reason(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """Parse a number of rows or of a deletion. The messages of argparse show the name of this function."""
+    """Parse how many rows are wanted, or the number of a deletion. Messages of argparse show this function's name."""
     number = int(text)
     if not 1 <= number <= 1_000_000:
         raise ArgumentTypeError("takes a whole number from 1 to 1000000")

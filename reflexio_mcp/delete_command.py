@@ -283,7 +283,7 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     with job.running("Run the command again to import the rest"):
         done = _run(act, settings, progress=job.progress)
     exit_code = _show_restored(screen, done)
-    # A restore leaves what was erased out, as it should. Who imports a file has asked for all of it.
+    # For a restore, it is no failure to leave out what was erased. An import was asked to store the whole file.
     left_out_erased = any(exception.why == "erased" for exception in done.not_restored)
     return 1 if left_out_erased else exit_code
 

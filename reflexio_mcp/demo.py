@@ -50,7 +50,7 @@ async def _demo(settings: Settings) -> int:
         try:
             await _main_job(steps, settings)
         except (_StepError, MCPError) as error:
-            # The clean-up may have failed after a step: then the context is the step's error.
+            # If the clean-up failed, too, the error of the step is the context of that of the clean-up.
             print(f"\nFAILED: {error.__context__ or error}")
             return 1
     print(f"\nAll {steps.number} steps did what they said.")
