@@ -130,7 +130,7 @@ def problem(name: str, what: str) -> Finding:
 
 @dataclass(slots=True)
 class Setup:
-    """Settings of this shell or an entry; the first check sets `settings`."""
+    """The variables of this shell or of a client's entry. The first check loads `settings` from them."""
 
     where: str
     env: Mapping[str, str]
@@ -142,10 +142,10 @@ class Setup:
 
 
 async def _settings(setup: Setup) -> Finding:
-    from reflexio_mcp.tools.catalog import offered  # it checks the names of tools
+    from reflexio_mcp.tools.catalog import offered
 
     settings = setup.settings = load(setup.env)
-    offered(settings)
+    offered(settings)  # raises if a tool in REFLEXIO_MCP_TOOLS is unknown
     token_has_user = [":" in token for token in settings.auth_token]
     may_call = {
         "people who sign in see their own memory": bool(settings.oauth_issuer),

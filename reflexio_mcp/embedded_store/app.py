@@ -73,7 +73,7 @@ class EmbeddedStore:
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:
-            # Only this store can promise it with `changed`: a server does not always roll back.
+            # `changed: false` promises that nothing was changed. A server cannot: it does not always roll back.
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
         except Exception as error:  # noqa: BLE001 - a server answers the same

@@ -351,8 +351,8 @@ def _create(connection: sqlite3.Connection) -> None:
 def _identify(connection: sqlite3.Connection) -> None:
     """Give the store a random id.
 
-    `had_none`: requests were stored before the store had an id, so `sqlite_sequence` has counted some, and there may be
-    recovery copies that do not name the store.
+    `had_none` is true if the store had requests before it had an id: `sqlite_sequence` has counted some then. There may
+    be recovery copies of them, which do not name the store.
     """
     connection.execute("CREATE TABLE identity (id TEXT NOT NULL, had_none INTEGER NOT NULL)")
     connection.execute(

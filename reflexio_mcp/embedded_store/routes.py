@@ -73,7 +73,7 @@ class GetRequests(Body):
     count: Literal["sessions", "requests"] | None = None
     search: models.Search | None = None
     resume_at: tuple[int, str] | None = None
-    """The page begins with the session of this newest second and id, or with what follows it."""
+    """Newest second and id of a session. The page begins with it, or with the next one if it is gone."""
     most_reply_bytes: int | None = None
 
 
@@ -104,8 +104,8 @@ WHOLE_BYTES: Final = 1024 * 1024
 LARGEST_ID: Final = 2**52
 """The largest id that an import or a restore brings along.
 
-SQLite counts on from the largest id, and JavaScript, in which many clients and the page are written, rounds ids above
-2**53: it would delete another interaction. The ids between the two are left for new interactions.
+SQLite counts on from the largest id. JavaScript, in which many clients and the page are written, rounds ids above
+2**53, so it would delete another interaction. The ids from 2**52 to 2**53 are left for new interactions.
 """
 
 _JSON_COLUMNS: Final = ("tools_used", "retrieved_learnings", "citations")
@@ -115,7 +115,7 @@ _LISTED: Final = (
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
 _SHOWN: Final = f"{_LISTED}, image_digest(image_encoding) image_digest"
-"""What a page has of an interaction."""
+"""The columns of an interaction in a page of requests, with a digest in place of the image."""
 
 _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
 """All columns of an interaction, as they are written."""
@@ -133,7 +133,7 @@ _LONG_COLUMNS: Final = (
     "retrieved_learnings",
 )  # fmt: skip
 _SIZE: Final = " + ".join(f"{_LENGTH}({name})" for name in _LONG_COLUMNS)
-"""Bytes of an interaction; characters where SQLite lacks `octet_length`, which reads no text."""
+"""Bytes of an interaction. `octet_length` finds them without reading the texts. Where SQLite lacks it: characters."""
 
 _SEARCHED: Final = (
     "tools_used, retrieved_learnings, content, user_action_description, shadow_content, expert_content,"
@@ -213,7 +213,8 @@ def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
 def put_back(connection: sqlite3.Connection, item: models.RequestWithInteractions, now: int) -> Json:
     """Store a request that `read_whole` or an export returned.
 
-    Its interactions keep their ids if these are free. A new `arrival` invalidates earlier plans.
+    Its interactions keep their ids if these are free. The request gets a new `arrival`, which makes earlier plans of it
+    invalid.
     """
     request, interactions = item.request, [interaction.model_dump() for interaction in item.interactions]
     times = [request.created_at, *(interaction.created_at for interaction in item.interactions)]
@@ -325,8 +326,10 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
 def _fitting(
     connection: sqlite3.Connection, sessions: Sequence[str], requests: Sequence[sqlite3.Row], most: int
 ) -> int:
-    """Return how many of the first sessions fit into a page, but at least two: its reader begins a page with the last
-    session of the page before, so one of a single session would lead nowhere.
+    """Return how many of the first sessions fit into a page, but at least two.
+
+    The reader begins each page with the last session of the page before. With one session a page, it would get the same
+    page again and again.
     """
     sizes = dict[int, int](
         connection.execute(
@@ -380,7 +383,7 @@ class _WordSearch:
         self._unreadable = False
 
     def step(self, *columns: Any) -> None:
-        """Take the columns `_SEARCHED` of an interaction, which are NULL for a request without any."""
+        """Take the columns `_SEARCHED`. Those of the interaction are NULL if the request has no interactions."""
         tools_used, retrieved_learnings, *texts = columns
         self._texts.update(filter(None, texts))
         for written in (tools_used, retrieved_learnings):
@@ -388,7 +391,7 @@ class _WordSearch:
                 try:
                     self._texts.update(tool_texts(json.loads(written)))
                 except (ValueError, RecursionError):
-                    self._unreadable = True  # reading the session says so
+                    self._unreadable = True  # so the session is not left out, and reading it reports this
 
     def finalize(self) -> bool:
         return self._unreadable or self._words.may_be_in(self._texts)
@@ -408,8 +411,8 @@ def _search(
     """Look for sessions where a request may match.
 
     Returns:
-        How many of the first sessions were looked at, two at least; and for each of these in which no request matches,
-        by its id: the fields `left_out` and `newest` of its `SessionGroup`.
+        How many of the first sessions were looked at, at least two. Then, for each of these in which no request can
+        match: the fields `left_out` and `newest` of its `SessionGroup`, by the session's id.
     """
     connection.create_aggregate("may_have_words", -1, partial(_WordSearch, words_of(search.contains)))
     connection.create_function("names_a_test", 4, _names_a_test, deterministic=True)
