@@ -46,7 +46,7 @@ BEAT_SECONDS: Final = 0.5
 """Pause between two lines that an open page reads. A page that is closed reads none."""
 
 RELOAD_SECONDS: Final = 3.0
-"""A page that has read nothing for so long is closed and not only being reloaded."""
+"""A page that has read no line for this long was closed. A reload takes less."""
 
 HEADERS: Final = {
     "cache-control": "no-store",
@@ -74,10 +74,10 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
     filter_of(first_filter, settings)  # refuses a wrong filter before a window opens
     if settings.user_id:
         first_filter.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
-    # The person at the browser consents, so the page's own question replaces a form, also for `auto`: no form can be
-    # shown here, and then it previews.
+    # The page itself asks the person at the browser. No form of a client can be shown here, so `ask` becomes `preview`.
+    # `auto` previews by itself where there are no forms.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
-    # That person is the operator too, and could raise the cap: 0 is no cap, and no names mean every tool.
+    # This person is also the operator, who could change the cap and the tools. 0 is no cap, and no names are all tools.
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=(), delete_cap=0)
     # No message is needed if the command is stopped while the page is open.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -125,7 +125,7 @@ class _Progress:
             )
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the parameters of the newest notification of each call, in the form in which it came, once."""
+        """Return the newest notification of each call, as its parameters were sent. Each is returned only once."""
         untold, self._untold = self._untold, {}
         return list(untold.values())
 

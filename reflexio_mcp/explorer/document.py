@@ -31,7 +31,7 @@ _IMPORT = re.compile(r"^import [^;]*? from \"\./(?:vendor/)?[a-z]+\.js\";\n", re
 _COMMENT = re.compile(
     r"^ */\*\*(?:(?!\*/).)*\*/\n|/\*\*(?:(?!\*/).)*\*/ ?|^ *// [^\n]*\n", re.MULTILINE | re.DOTALL
 )
-"""Comments are about types for the most part, and a fifth of the source."""
+"""Comments are left out of the page. They are a fifth of the source, and mostly about types."""
 
 _INDENT = re.compile(r"^ +", re.MULTILINE)
 """White space at the beginning of a line means nothing in the scripts, the styles and what they draw."""
@@ -66,7 +66,7 @@ def _module(folder: str, name: str) -> str:
 
 
 def _library(name: str) -> str:
-    """Return a library's module as a constant of its exports, or as its default export under its own name."""
+    """Return a library's module as a constant with its name: an object of its exports, or its default export."""
     text = _read("page/vendor", f"{name}.js")
     if named := _NAMED_EXPORTS.search(text):
         pairs = (part.split(" as ") for part in named[1].split(","))  # `n as h`: `h` is public

@@ -269,9 +269,8 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict
     written = ClientFile.read(client, path).entries.get(name, {})
     if any(written.get(key) != new.get(key) for key in ("command", "args", "env", client.url_key)):
         return []
-    beginning = [
-        word for word in commands[-1][:3] if not word.startswith("{")
-    ]  # VS Code's has the entry there
+    # The third word of VS Code's command is the entry.
+    beginning = [word for word in commands[-1][:3] if not word.startswith("{")]
     return [f"Written by: {' '.join(beginning)}", *_backed_up(backup)]
 
 

@@ -85,40 +85,40 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
     return made
 
 
-def settings_of(client: Client, held: Mapping[str, Any]) -> dict[str, str]:
-    """Return an entry's settings as variables. Its flags take precedence; a forwarded key is a reference.
+def settings_of(client: Client, existing: Mapping[str, Any]) -> dict[str, str]:
+    """Return an entry's settings as variables. Its flags take precedence. A forwarded key becomes a reference.
 
     Raises:
         InstallError: its variables are not a table.
     """
-    variables: Any = held.get(client.env_key) or {}
+    variables: Any = existing.get(client.env_key) or {}
     if not isinstance(variables, Mapping):
         raise InstallError(f"Its {client.env_key} is not a table of variables.")
     env = {str(name): str(value) for name, value in cast("Mapping[Any, Any]", variables).items()}
-    if KEY in (held.get("env_vars") or []):
+    if KEY in (existing.get("env_vars") or []):
         env.setdefault(KEY, f"${KEY}")
-    words = command_of(held)
+    words = command_of(existing)
     flags = parse_flags(words[_end_of_program(words) :])
     return env | {option.env: flags[option.name] for option in OPTIONS if option.name in flags}
 
 
-def command_of(held: Mapping[str, Any]) -> list[str]:
+def command_of(existing: Mapping[str, Any]) -> list[str]:
     """Return an entry's program and arguments; empty for a shared server."""
-    command: Any = held.get("command") or []
+    command: Any = existing.get("command") or []
     words: list[Any] = [command] if isinstance(command, str) else [*command]
-    return [*map(str, words), *map(str, held.get("args") or [])]
+    return [*map(str, words), *map(str, existing.get("args") or [])]
 
 
-def is_ours(client: Client, held: Mapping[str, Any], remote: str = "") -> bool:
+def is_ours(client: Client, existing: Mapping[str, Any], remote: str = "") -> bool:
     """Whether an entry starts this program; with `remote`, whether it names the shared server there."""
     if remote:
-        return held.get(client.url_key) == remote
-    return _end_of_program(command_of(held)) > 0
+        return existing.get(client.url_key) == remote
+    return _end_of_program(command_of(existing)) > 0
 
 
-def is_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> bool:
+def is_shared_server(client: Client, name: str, existing: Mapping[str, Any]) -> bool:
     """Whether an entry is just as `install --remote` writes it, and has the usual name or refers to our token."""
-    address = held.get(client.url_key) if client.url_key else None
+    address = existing.get(client.url_key) if client.url_key else None
     if not isinstance(address, str):
         return False
     plain = entry(client, Server(remote=address))
@@ -126,7 +126,7 @@ def is_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> bool
     forms = [plain] if name == NAME else []
     if with_token != plain:
         forms.append(with_token)
-    return dict(held) in forms
+    return dict(existing) in forms
 
 
 def _end_of_program(words: Sequence[str]) -> int:

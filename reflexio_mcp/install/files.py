@@ -71,9 +71,9 @@ class ClientFile:
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
         table: Any = self._servers()
-        # Only a table of a TOML file has it; a section that is missing is a plain dict.
+        # Only a table of a TOML file has `unwrap`. A missing section is a plain dict.
         plain: dict[str, Any] = table.unwrap() if hasattr(table, "unwrap") else table
-        return {name: held if isinstance(held, dict) else {} for name, held in plain.items()}
+        return {name: entry if isinstance(entry, dict) else {} for name, entry in plain.items()}
 
     def put(self, name: str, entry: dict[str, Any]) -> None:
         """Change an entry, or remove it if the new one is empty."""
@@ -139,7 +139,8 @@ class ClientFile:
             text = tomlkit.dumps(self.document).replace("\r\n", "\n")
         else:
             indent = re.search(r"\n([ \t]+)\S", before)
-            escaped = "\\u" in before  # an escape may be half a character, which cannot be written
+            # An escape may be half a character, which can be written only as an escape.
+            escaped = "\\u" in before
             text = json.dumps(self.document, indent=indent[1] if indent else 2, ensure_ascii=escaped) + "\n"
         return (text.replace("\n", "\r\n") if "\r\n" in before else text).encode()
 

@@ -1,4 +1,7 @@
-"""Notes which shared servers `install` has written: such an entry can be an address alone, as anybody writes one."""
+"""Notes which entries of shared servers `install` has written.
+
+Such an entry can be an address alone. Then nothing in it shows whether `install` or a person wrote it.
+"""
 
 import json
 import secrets
