@@ -22,7 +22,8 @@ peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
 _GENERATED_TOKEN_BYTES: Final = 32
 LEAST_TOKEN_CHARS: Final = 16
 
-# What the operator may name, with a wildcard for the port, and below what a client may send.
+# `_HOST` and `_ORIGIN` are what the operator may name, also with a wildcard for the port. What a client may send has
+# patterns of its own.
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:]+)(:\d+|:\*)?")
 _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
 _NAME_AND_PORT: Final = rb"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:\[\]]+)(:\d+)?"
@@ -53,7 +54,8 @@ def transport_security(settings: Settings, public: str = "") -> TransportSecurit
             "with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
         )
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in here]
-    # Proxies add a port to a host or not. Another port of the operator's origin is another site.
+    # Some proxies add a port to the host, so a host without a port stands for every port. An origin that the operator
+    # names does not: with another port, it is another site.
     return TransportSecuritySettings(
         allowed_hosts=_with_ports([*here, *named]),
         allowed_origins=[*_with_ports(origins), *(origin.lower() for origin in settings.allowed_origins)],
@@ -69,7 +71,7 @@ def is_loopback(host: str) -> bool:
 
 
 def fault_of(headers: Sequence[tuple[bytes, bytes]], query: bytes) -> tuple[int, str] | None:
-    """Return the status and reason to refuse a request that two readers could understand differently."""
+    """Return the status and reason to refuse a request that a proxy and this server could understand differently."""
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         values.setdefault(name, []).append(value)

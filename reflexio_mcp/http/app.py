@@ -145,8 +145,8 @@ class HttpApp:
         sessions_each = (
             min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
         )
-        sessions = limit_sessions(self._manager, sessions_each)
-        observe("reflexio_mcp.sessions", "open sessions at /mcp", sessions)
+        count_sessions = limit_sessions(self._manager, sessions_each)
+        observe("reflexio_mcp.sessions", "open sessions at /mcp", count_sessions)
         observe(
             "reflexio_mcp.jobs", "running deletions and restores", lambda: len(self._runtime.jobs.running)
         )
@@ -169,10 +169,11 @@ class HttpApp:
                 Route(READY_PATH, self._readiness),
                 Route(
                     MCP_PATH,
-                    # `.app` is what the SDK's limit of bodies wraps: that would copy each body twice in the event loop.
-                    # `_bodies` has limited it.
+                    # `.app` leaves out the SDK's limit of bodies, which would copy each body twice in the event loop.
+                    # `_bodies` has limited the body before.
                     self._protected(self._manager.asgi_app.app),
-                    methods=METHODS if settings.keeps_sessions else ["POST"],  # a stream would remain empty
+                    # Without sessions, the stream of a GET would remain empty.
+                    methods=METHODS if settings.keeps_sessions else ["POST"],
                 ),
                 Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),
                 Route(MESSAGES_PATH, self._protected(self._sse.handle_post_message), methods=["POST"]),
@@ -328,7 +329,7 @@ class HttpApp:
             await send(message)
 
         quota = contextlib.nullcontext(True)
-        if scope["path"] != MCP_PATH:  # a session has one stream
+        if scope["path"] != MCP_PATH:  # there, each session has one stream, and sessions are limited
             quota = self._sse_streams.hold(caller.account)
         ended = anyio.CancelScope(deadline=anyio.current_time() + caller.expires_at - time.time())
         with quota as taken:

@@ -24,7 +24,7 @@ OPENING_BYTES: Final = 64 * 1024
 """Maximum size of a request that opens a session: the session keeps part of it."""
 
 LIGHT_BYTES: Final = 64 * 1024
-"""So much of each body is read at once. The rest of a large body waits for room in `LARGE_BYTES`."""
+"""This much of each body is read without waiting. The rest of a large body waits for room in `LARGE_BYTES`."""
 
 LARGE_BYTES: Final = 20 * 1024 * 1024
 """Room of one account for the large bodies that arrive or are worked on."""
@@ -57,7 +57,7 @@ class Body:
     """A complete body.
 
     Args:
-        kept: what the account holds for it.
+        kept: ends the counting of the body for its account when it is closed.
     """
 
     def __init__(self, content: bytes, receive: Receive, kept: ExitStack) -> None:
@@ -84,7 +84,7 @@ class Body:
 
     @property
     def is_notice(self) -> bool:
-        """Whether it is a short message other than a call: a notification, an answer, or what is refused."""
+        """Whether it is short and no call: a notification, an answer, or something that is refused later."""
         if self.size > NOTICE_BYTES:
             return False
         message = self._message
@@ -134,13 +134,13 @@ def values_in(content: bytes) -> int:
 
 
 def _behind_text(content: bytes, place: int) -> int:
-    """Return where the text ends whose inside is at `place`, which may be beyond the end of the body."""
+    """Return the place behind a text whose inside begins at `place`; beyond the body if the text has no end."""
     while True:
         edge = place + _TEXT_BYTES
         inside = _TEXT.match(content, place, edge)
         assert inside  # the pattern matches even an empty text
         place = inside.end()
-        if place < edge - 1:  # otherwise the edge has cut the text, perhaps within an escape of two bytes
+        if place < edge - 1:  # otherwise the edge may have cut the text, also within an escape of two bytes
             return place + 1
         give_way()
 
@@ -165,14 +165,14 @@ class _Room:
                 self.give_back(size)
             else:
                 self._waiting.remove((size, given))
-                self._let_wait_no_longer()  # those behind may need less
+                self._give_to_waiting()  # those behind may need less
             raise
 
     def give_back(self, size: int) -> None:
         self._free += size
-        self._let_wait_no_longer()
+        self._give_to_waiting()
 
-    def _let_wait_no_longer(self) -> None:
+    def _give_to_waiting(self) -> None:
         """Give room to those who wait, in order, as long as there is enough."""
         while self._waiting:
             needed, given = self._waiting[0]
@@ -267,7 +267,8 @@ class _Arriving:
     def check(self) -> None:
         """Raise a `Refusal` if the body is too large (413)."""
         if len(self.content) > MOST_BYTES and not self._names_publish:
-            # Whether it is a publish is known only when the whole body is read. One that names it late is refused.
+            # Whether it is a publish is known only when the whole body is read. A body that has not named the tool of a
+            # publish by now is refused.
             self._names_publish = self.content.find(_PUBLISH_TOOL.encode(), 0, MOST_BYTES) >= 0
             if not self._names_publish:
                 raise _too_large(MOST_BYTES)

@@ -51,8 +51,8 @@ accepted before is asked about again without waiting for unknown ones."""
 
 MOST_WAITING: Final = 64
 MOST_WAITING_IN_ALL: Final = 1024
-"""Limits of calls that wait for an introspection that another call began: of one accepted token, or of the unknown
-tokens of one address; and in all."""
+"""Limits of calls that wait for an introspection that another call began. `MOST_WAITING` is for one accepted token, or
+for all unknown tokens of one address."""
 
 MOST_DOCUMENT_BYTES: Final = 1024 * 1024
 """Limit of a document of the authorization server."""
@@ -93,7 +93,7 @@ class _Limits:
     """Limits of introspections.
 
     Args:
-        each: maximum of simultaneous ones for one holder.
+        each: maximum number of simultaneous introspections for one holder: an accepted token, or an address.
     """
 
     def __init__(self, each: int) -> None:
@@ -209,7 +209,7 @@ class SignIn:
             raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
     async def still_accepts(self, token: str) -> bool:
-        """Whether the token of an open stream was not revoked, as far as the authorization server says."""
+        """Whether the token of an open stream was not revoked. A token that cannot be checked counts as not revoked."""
         try:
             await self.caller(token)
         except Refusal as refused:
@@ -236,7 +236,7 @@ class SignIn:
         return {"www-authenticate": f"Bearer {', '.join(parts)}"}
 
     def _needs(self, caller: Caller, missing: Permission) -> Refusal:
-        # The client requests a new token with only these scopes.
+        # The client then requests a token with only these scopes, so they include those that it has.
         scopes = _scopes_for({*(caller.permissions or ()), missing})
         if not caller.user_id:
             scopes.append(OPERATOR)

@@ -34,7 +34,8 @@ KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a proxy's usual 60 s, so that no proxy uses a closing connection."""
 
 SWITCH_SECONDS: Final = 0.0001
-"""Thread switch interval, because the embedded store and audits run outside the event loop's thread."""
+"""Thread switch interval. It is short, so that the event loop goes on while other threads run the embedded store and
+audits."""
 
 BACKLOG: Final = 2048
 
@@ -103,7 +104,7 @@ class _Server(uvicorn.Server):
         """Handle signals, but unlike uvicorn do not raise them again at the end."""
         numbers = (signal.SIGINT, signal.SIGTERM)
 
-        # From a bound method, sse-starlette would find this server and end all its streams as soon as it stops.
+        # Not a bound method: in that, sse-starlette would find this server, and end all its streams when it stops.
         def stop(number: int, frame: FrameType | None) -> None:
             self.handle_exit(number, frame)
 
