@@ -84,7 +84,7 @@ class ReflexioClient:
         self._sender: Sender | None = None
         self._closed = False
         self.session_bytes: dict[str, int] = {}
-        """What a session weighed in the last page of a user, for the size of the next page over HTTP."""
+        """By user: bytes of an average session in the last page that was read, for the size of the next over HTTP."""
         self.learned_from: set[tuple[str, int]] = set()
         """Requests that the service has learned from, by id and time: it need not be asked again."""
         self.clock_ahead = 0.0
@@ -192,7 +192,7 @@ class ReflexioClient:
             for group in page.sessions:
                 group.requests = [item for item in group.requests if item.request.created_at == start]
             wanted = [group for group in page.sessions if group.requests]
-            # The newest session comes first. After one of the second before, no further one is wanted.
+            # Newer sessions come first. After a session of the second before, all others are too old.
             page.has_more = page.has_more and len(wanted) == len(page.sessions)
             page.sessions = wanted
         return page
@@ -308,7 +308,7 @@ class ReflexioClient:
         return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
 
     async def clear_user_data(self, user_id: str) -> models.DeleteReply:
-        """Delete everything of a user. Look before each call: what was stored since the last one goes too."""
+        """Delete everything of a user, also what was stored since the caller looked. So look before each call."""
         sent = {"user_id": user_id}
         return await self._post(
             models.DeleteReply, "/api/clear_user_data", sent, kind="delete", look_first=True
@@ -540,8 +540,8 @@ def encoded(body: dict[str, Any]) -> bytes:
         content = to_json(body)
         if b"NaN" not in content and b"Infinity" not in content:
             return content
-    # `json.dumps` tells a number that is no JSON from the text "NaN", but takes four times as long, in which no other
-    # thread can run.
+    # "NaN" is in the body, perhaps only as a text. `json.dumps` tells it from the number, but takes four times as long,
+    # and no other thread can run meanwhile.
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):

@@ -78,8 +78,8 @@ class Call:
     Args:
         required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
-        repeat: also after a fault of a gateway or the service, as far as that is safe (`_is_safe_to_repeat`); without
-            it, only after a lost connection.
+        repeat: the call is repeated after any failure after which that is safe (`_is_safe_to_repeat`); without it, only
+            after a lost connection or a rate limit.
         look_first: the caller has to look again before each try, so the call is repeated here only if it was lost with
             a connection that had been idle. Other deletions are repeated while `Sender.holds` returns the same.
         most_body_bytes: a longer body is `BodyTooLarge`.
@@ -324,9 +324,9 @@ MOST_TRIES: Final = 4
 _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0
 _SEEN_AFTER: Final = 2.0
-"""Seconds in which nobody sees and erases what a call has stored."""
+"""Seconds after a try within which nobody can have seen and erased what it stored."""
 _IDLE_LOSS: Final = 0.5
-"""Seconds within which a connection is lost that the server had closed while it was idle."""
+"""If the server has closed an idle connection, a call over it fails within this many seconds."""
 _GATEWAY_FAULTS: Final = frozenset({502, 503, 504})
 
 

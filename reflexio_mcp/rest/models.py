@@ -68,7 +68,7 @@ class Reply(Received):
     correlation_id: str | None = Field(default=None, exclude=True)
     """Set by the client from the `x-correlation-id` header."""
     repeated: bool = Field(default=False, exclude=True)
-    """Set by the client: the reply to an earlier try was lost, so that the service may still carry that out."""
+    """Set by the client: the reply to an earlier try was lost. The service may still carry that try out."""
 
 
 class ToolUse(SentBody):
@@ -367,8 +367,8 @@ class UserPlaybook(Received):
     playbook_name: str = ""
     tags: list[str] = []
     reader_angle: str | None = None
-    """Never returned. Sent with a restored playbook: without one, Reflexio stores the same playbook beside it when it
-    learns it again, instead of replacing it."""
+    """Never returned, but sent with a restored playbook. If Reflexio learns the same again, it replaces a playbook that
+    has a reader angle. Beside one without, it stores a second playbook."""
 
 
 Approval = Literal["pending", "approved", "rejected"]
@@ -413,8 +413,8 @@ class AgentPlaybookSources(Reply):
     """What a shared rule was made from.
 
     Args:
-        provenance_status: `exact` although the sources of a deleted user are missing; `unavailable` if the service
-            recorded no sources or all are deleted.
+        provenance_status: it is `exact` even if the sources of a deleted user are missing, and `unavailable` if the
+            service recorded no sources or all of them are deleted.
     """
 
     provenance_status: Literal["exact", "best_effort", "unavailable"] = "unavailable"
