@@ -107,7 +107,7 @@ def _interactions(arguments: Namespace) -> list[Interaction]:
 
 
 def _read(file: str) -> object:
-    """Return the JSON of a file, or of standard input for `-`, or without a name if something is piped in."""
+    """Return the JSON of a file. The name `-` is standard input, and so is no name if something is piped in."""
     if not file and sys.stdin.isatty():
         raise ConfigurationError('Give a FILE, "-" for standard input, or --user TEXT and --assistant TEXT.')
     try:

@@ -186,7 +186,7 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
 """The columns of rows that are shown as a table."""
 
 FROM_ONE: Final = frozenset({"number", "points"})
-"""Columns in which a zero says that the row has none."""
+"""Columns of numbers that begin at one. A zero says that the row has no number, and is not shown."""
 
 CUT: Final = frozenset({"first_words", "around", "target"})
 """Columns that only give an idea of a text, which another command shows whole."""
@@ -209,7 +209,7 @@ def check_store(settings: Settings) -> None:
         raise ConfigurationError(f"Nothing is stored in {path} yet. {NAME_ANOTHER}") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}. {NAME_ANOTHER}") from None
-    is_empty = not header  # which is a database without tables for SQLite
+    is_empty = not header  # SQLite takes an empty file for a database without tables
     if header != SQLITE_HEADER and not is_empty:
         raise ConfigurationError(f"{path} is not a SQLite database. {NAME_ANOTHER}")
 
@@ -549,7 +549,7 @@ class Screen:
             elif name in A_LINE_EACH:
                 self.say("\n".join(map(self._words, parts)))
             else:
-                # Further lines of a stored text are no fields of their own.
+                # Further lines of a stored text are indented, so that none looks like a field.
                 words = (
                     self._words(value).replace("\n", "\n  ") if isinstance(value, str) else self._words(value)
                 )
@@ -646,7 +646,9 @@ def _command(call: Call, settings: Settings) -> str:
         flag = f"--{name.replace('_', '-')}"
         if name in ("request_id", "request_ids"):
             ids += [value] if isinstance(value, str) else value
-        elif value is True or name in SWITCHES:  # a call names a choice only if it is that of the option
+        elif (
+            value is True or name in SWITCHES
+        ):  # a call gives such a field only the value that the option stands for
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]

@@ -27,7 +27,7 @@ from reflexio_mcp.traffic.times import parse_time
 LAST: Final = "last"
 
 FIRST_SECONDS: Final = 7 * 86_400
-"""How far back a report goes that begins where the last one ended, if there was none."""
+"""How far back the first report with `--since last` goes."""
 
 
 def run_report(arguments: Namespace, settings: Settings) -> int:

@@ -193,7 +193,7 @@ def print_written(files: Iterable[Path], *, as_json: bool) -> None:
 
 
 class TerminalProgress:
-    """Says on stderr, if that is a terminal, how far a command is; it keeps the last numbers for its end.
+    """Says on stderr, if that is a terminal, how far a command is. Keeps the last numbers, to be said after Ctrl-C.
 
     An instance can be given wherever an activity takes a `Progress`.
 

@@ -359,8 +359,8 @@ class Option:
     """A setting.
 
     Args:
-        limits: what may be seen, or what becomes of what is stored, depends on it. An empty variable is not taken for
-            one that is not set.
+        limits: the setting decides what may be seen, or what happens to stored data. So an empty variable is refused
+            instead of counting as not set.
     """
 
     name: str
@@ -387,7 +387,7 @@ class Option:
 
     @property
     def typed_default(self) -> str:
-        """The default as it is typed; empty if that is to leave the setting out."""
+        """The default as it is typed; empty if only leaving the setting out means the default."""
         if self.is_switch:
             return "1" if self.default else "0"
         return str(self.default) if self.default else ""

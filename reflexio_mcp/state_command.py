@@ -108,7 +108,7 @@ def _words_of_no_tables(found: "SetUp") -> str:
 
 
 def _words_of_missing_tables(found: "SetUp") -> str:
-    """Say which tables are missing, if there are others."""
+    """Say which tables are missing, if others are there."""
     told: list[str] = []
     for table, schemas in found.missing.items():
         where = f" but in {', '.join(schemas)}" if schemas else ""

@@ -88,7 +88,7 @@ class Runtime:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:
-        """Open what all connections share, or share it if it is open. Who opened it closes it, for all.
+        """Open what all connections share, or share it if it is open. The connection that opened it closes it for all.
 
         Over HTTP, the application holds it open while it runs.
         """

@@ -113,7 +113,7 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
         for error in errors:
-            # An error about the whole line has no place in it: only, for some, the kind of message that was tried.
+            # The location of an error about the whole line is empty, or only the kind of message that was tried.
             is_the_line = len(error["loc"]) <= 1
             if is_the_line and isinstance(error["input"], list):
                 await self._refuse_batch(cast("list[Any]", error["input"]))
