@@ -646,9 +646,7 @@ def _command(call: Call, settings: Settings) -> str:
         flag = f"--{name.replace('_', '-')}"
         if name in ("request_id", "request_ids"):
             ids += [value] if isinstance(value, str) else value
-        elif (
-            value is True or name in SWITCHES
-        ):  # a call gives such a field only the value that the option stands for
+        elif value is True or name in SWITCHES:  # such a field has the value that its option means
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]

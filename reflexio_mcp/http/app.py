@@ -329,7 +329,8 @@ class HttpApp:
             await send(message)
 
         quota = contextlib.nullcontext(True)
-        if scope["path"] != MCP_PATH:  # there, each session has one stream, and sessions are limited
+        # At `/mcp`, a limit of sessions is enough: each has one stream.
+        if scope["path"] != MCP_PATH:
             quota = self._sse_streams.hold(caller.account)
         ended = anyio.CancelScope(deadline=anyio.current_time() + caller.expires_at - time.time())
         with quota as taken:
