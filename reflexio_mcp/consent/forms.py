@@ -1,8 +1,9 @@
 """Asks a person through the client's form, in every protocol revision that has forms.
 
 The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. From
-2026-07-28 on, the question travels in the result, and the repeated call plans again. The question contains the
-fingerprint of the selection, and an answer to a different question is not accepted.
+2026-07-28 on, the result of the call contains the question. The client repeats the call with the answer, and the
+repeated call plans again. The question contains the fingerprint of the selection, and the SDK discards an answer to a
+different question.
 """
 
 import re
@@ -39,10 +40,10 @@ MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result, and the client repeats the call."""
 
 ANSWER_SECONDS: Final = 600.0
-"""How long a form waits for its answer. The SDK accepts the answer to one that travels in a result for as long."""
+"""How long a form waits for its answer. For a question in a result, the SDK has the same limit."""
 
 TIMES_SENT: Final = 2
-"""How often a form is sent to a client that sends it back without content."""
+"""How many times a form is sent at most, to a client that accepts it without content."""
 
 
 def _only_fields(schema: dict[str, Any]) -> None:
@@ -57,7 +58,7 @@ class Reply(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _take_any_answer(cls, value: Any, validate: Any) -> "Reply":
-        """Treat an unusable answer as missing. The SDK would end the call, and nobody would see the plan."""
+        """Treat an unusable answer as missing. Otherwise the SDK would end the call, and nobody would see the plan."""
         try:
             return validate(value)
         except ValidationError:
@@ -149,7 +150,7 @@ async def prepare(
     async with reporter.steady(Step.LOOKING_UP):
         owner = await app.owner(scope)
         planned = await make_plan(scope, target, options, app.state, owner, progress=reporter)
-    # A person in the explorer's page has seen the plan; only `ask` still requires the client's form.
+    # A person in the explorer's page has seen the plan; only the mode `ask` still requires the client's form.
     askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
     codes = app.codes(scope)
     weighed = weigh(app.settings, codes, planned, confirm, askable=askable, shown_first=shown_first)
@@ -167,7 +168,10 @@ def asking(
         weighed, planned, plan = prepared.weighed, prepared.planned, prepared.planned.plan
         if isinstance(weighed, Verdict):
             return weighed
-        decides = plan.decision in ("approve", "reject")  # to delete a rule has the form of a deletion
+        decides = plan.decision in (
+            "approve",
+            "reject",
+        )  # the form for deleting a rule is that of any deletion
         form = form_of(weighed, changes=bool(plan.change), decides=decides)
         fingerprint = app_of(call).codes(scope_of(call)).fingerprint(planned.bound)
         message = question(plan, planned.target.noun, weighed.number, fingerprint)
@@ -180,7 +184,7 @@ def asking(
 
 
 async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply:
-    """Ask over an open connection, in revisions before 2026-07-28. An unusable answer is empty."""
+    """Ask over an open connection, in revisions before 2026-07-28. Return an empty `Reply` for an unusable answer."""
     # `Context.elicit` always sends `mode`, which 2025-06-18 does not list.
     params = ElicitRequestFormParams.model_construct(
         mode="form" if (call.protocol_version or "") >= FORM_MODES else None,
@@ -208,8 +212,8 @@ def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict
     """Return the verdict after the resolver of `asking`.
 
     Args:
-        consent: what the resolver returned, or the answer to its question. The SDK wraps either; a declined one has no
-            data.
+        consent: what the resolver returned, or the answer to its question. The SDK wraps both. If the person declined,
+            the wrapper has no data.
     """
     weighed = prepared.weighed
     if isinstance(weighed, Verdict):

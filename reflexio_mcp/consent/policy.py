@@ -78,7 +78,8 @@ def weigh(
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
     """Return the number that a person must type; `None` if a yes is enough."""
     is_large = planned.size > settings.confirm_above or len(planned.plan.users) > 1
-    # The size is 0 for a user of whom no call returns anything, and if only recovery copies are erased.
+    # A deletion with nothing to count has size 0: of a user of whom no call returns anything, of copies that nobody can
+    # open, or of what an earlier call of it has left.
     if planned.size and (is_large or planned.target.everything):
         return planned.size
     return None

@@ -1,4 +1,4 @@
-"""What tells how much time has passed if the clock is wrong: the days the state has seen, and how long a machine runs.
+"""What tells how much time has passed if the clock is wrong: the days on which the state was in use, and uptime.
 
 A clock that is wrong for a moment adds one day, however far it is ahead.
 """
@@ -55,14 +55,14 @@ def days_with_today(transaction: Transaction) -> int:
 
 
 def certain_day(transaction: Transaction, *, has_clock: bool) -> date:
-    """Return the last day of which not only the present clock of one machine tells.
+    """Return the last day that something besides the present clock of one machine confirms.
 
     A hold ends only when it is over on this day, too, so a clock that is ahead for a moment ends none.
 
     Args:
-        has_clock: the database has a clock of its own. Without one, it is the last day before today on which the state
-            was in use, and the first of all days if there was none. A clock that was once ahead has noted later days,
-            which say nothing.
+        has_clock: the database has a clock of its own, which confirms today. Without one, the day returned is the last
+            one before today on which the state was in use, or `date.min` if there was none. Days after today were noted
+            by a clock that was ahead, and do not count.
     """
     if has_clock:
         return datetime.fromtimestamp(transaction.now, UTC).date()

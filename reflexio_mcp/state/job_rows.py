@@ -2,8 +2,8 @@
 
 A row has two sealed parts: the intention of a job, and its end. Both open only with the columns that say which job it
 is and whose. The intention contains the chain value of the job's first log line, and the end repeats the columns that
-say how the job ended. So it is noticed if somebody without the key changes whose a row is or how its job ended, or puts
-a row of another state in its place. What such a row says is not believed.
+say how the job ended. So it is noticed if somebody without the key changes the owner of a row or the end of its job, or
+puts a row of another state in its place. What such a row says is not believed.
 
 Rows in the earlier form seal neither the owner nor the end. They are believed until they are pruned.
 """
@@ -44,7 +44,7 @@ class JobIdentity(NamedTuple):
     restores: int
 
     def sealing_context(self, part: Literal["intention", "end"]) -> str:
-        # Somebody may have written anything into the columns, so JSON alone may not do.
+        # `default`: somebody may have written bytes into a column, which JSON cannot express.
         return f"{part} of job {json.dumps(self, default=repr)}"
 
 
@@ -66,10 +66,11 @@ class Intended(NamedTuple):
 
 
 class JobEnd(NamedTuple):
-    """How a job ended: what the columns of these names say, too, and the receipt of a deletion.
+    """How a job ended. Columns repeat all of it except the receipt.
 
     Args:
-        chain: of its last log line.
+        chain: chain value of its last log line.
+        receipt: of a deletion; empty for a restore.
     """
 
     outcome: Outcome | Literal[""] = ""
@@ -89,7 +90,7 @@ NOT_ENDED: Final = JobEnd()
 class JobRow(NamedTuple):
     """A row as it stands, whatever somebody may have written into its columns.
 
-    `first_chain` and `first_line` are of the log line that it names as the first one.
+    `first_chain` and `first_line` are the chain value and the text of the log line that the row names as its first one.
     """
 
     identity: JobIdentity
@@ -138,7 +139,10 @@ class JobSeals:
         return JobEnd(*json.loads(self._keys.open(sealed, identity.sealing_context("end"))))
 
     def with_outcome(self, row: JobRow, outcome: Outcome) -> bytes | None:
-        """Seal the end of a row with another outcome; in the earlier form, nothing seals it. Raises `RowChanged`."""
+        """Return the end of a row, sealed with another outcome. Raises `RowChanged`.
+
+        The earlier form does not seal the outcome, so its end stays the same.
+        """
         if self.open_intention(row.identity, row.intention).first_chain is None:
             return row.end
         end = self.open_end(row.identity, row.end) if row.end is not None else NOT_ENDED
@@ -196,7 +200,7 @@ class JobSeals:
         return intended if intended.first_chain in (None, row.first_chain) else None
 
     def _end(self, row: JobRow, intended: Intended) -> JobEnd | None:
-        """Return the sealed end of a job, or what the columns say in the earlier form. `None`: it was changed."""
+        """Return the sealed end of a job, or what the columns say in the earlier form; `None` if it was changed."""
         try:
             if intended.first_chain is None:
                 return self._earlier_end(row)

@@ -53,7 +53,7 @@ class Keys:
         return self._secrets()
 
     @cached_property
-    def _marks(self) -> list[bytes]:
+    def _tag_keys(self) -> list[bytes]:
         return [digest(secret, b"reflexio-mcp mark", "sha256") for secret in self._given]
 
     @cached_property
@@ -67,7 +67,7 @@ class Keys:
         """Return a keyed digest of the parts under each key, the newest first."""
         # `default`: a changed row may have bytes where a text belongs, as SQLite allows. Its tag then matches nothing.
         text = json.dumps(parts, default=repr).encode()
-        return [digest(key, text, "sha256").hex()[:32] for key in self._marks]
+        return [digest(key, text, "sha256").hex()[:32] for key in self._tag_keys]
 
     def tag(self, *parts: str | float) -> str:
         return self.tags(*parts)[0]

@@ -1,8 +1,8 @@
 """The audit log: a line before and after each deletion, and lines about restores and holds.
 
-The chain value of a line is a keyed digest of the line, its number in order, and all columns of the line before it. So
-a changed or removed line is found. The last line is noted in a second place, a file of this machine, so lines that are
-cut off at the end are found too, and so is a log that was emptied or removed. Receipts contain chain values as well.
+The chain value of a line is a keyed digest of the line, and of the number, time and chain value of the line before it.
+So a changed or removed line is found. The last line is noted in a second place, a file of this machine, so lines that
+are cut off at the end are found too, and so is a log that was emptied or removed. Receipts contain chain values, too.
 """
 
 import json
@@ -43,7 +43,9 @@ NOTHING: Final = Entry(0, 0.0, "", "")
 
 
 class End(NamedTuple):
-    """The last line of a log, as a file notes it. `number` is 0 if the file was changed or is damaged.
+    """The last line of a log, as the database has it or as a file notes it.
+
+    `number` is 0 if the log is empty, or if the file was changed or is damaged.
 
     Args:
         by_other_server: another server of this machine may have noted it, with a newer key that this server lacks.
@@ -56,7 +58,7 @@ class End(NamedTuple):
 
 
 DAMAGED: Final = End(0, 0.0, "")
-"""No log has this line, so a damaged note is reported as a cut: the next line says so and names no last line."""
+"""No log has a line 0, so `AuditLog.add` reports a damaged note as a cut. The line that says so names 0 as last."""
 
 ENDS: Final = ("end", "restored")
 """The events of the last lines of jobs."""
@@ -66,13 +68,13 @@ class Verified(NamedTuple):
     """The result of a check of the log, and of the records of deletions and restores.
 
     Args:
-        wrong: the row of the first line that does not fit the line before it.
-        missing: chain values of receipts that no line has.
-        end: whether the log has the line that this machine noted as its last one. `none`: nothing was noted. `sealed`:
-            this server lacks the key of the note.
-        cut: rows that say that lines before them are gone.
-        lost: the database has given a line a number, or a record names a line, that is not there.
-        older: lines of earlier versions, which do not cover the columns of the line before them.
+        wrong: number of the first line that does not fit the line before it.
+        missing: chain values, of the receipt asked about and of records, that no line has.
+        end: whether the log has the line that this machine noted as its last one. `none`: nothing was noted. `damaged`:
+            the note was changed. `sealed`: this server lacks the key of the note.
+        cut: numbers of the lines that say that lines before them are gone.
+        lost: a line is not there although the database has given its number to a line, or a record names it.
+        older: how many lines are of earlier versions, whose chain values leave out number and time of the line before.
         records: numbers of the deletions and restores whose records were changed, or are sealed with a key that this
             server lacks. No column says with which key a record is sealed.
     """
@@ -101,8 +103,8 @@ class _Records(NamedTuple):
     """What the records of deletions and restores say, without their content.
 
     Args:
-        chains: of the last lines of jobs.
-        last_line: the number of the last line that any of them names.
+        chains: the chain values of the last lines of jobs.
+        last_line: the highest number of a line that any record names.
         unfinished: numbers of the jobs that have no end on record.
         changed: numbers of the jobs whose records were changed.
     """
@@ -152,14 +154,14 @@ class AuditLog:
 
     def verify(self, receipt: str = "") -> Verified:
         """Look for changed and removed lines, and for changed records. `receipt` is a chain value, or empty."""
-        # Lines are added meanwhile. What is compared with them is read before them.
+        # Other calls may add lines meanwhile, so everything that the lines are compared with is read first.
         with self._database.transaction(writes=False) as transaction:
             noted, last_before = self._noted(transaction), _last(transaction).number
         last_given = self._database.last_number("log")
         records = self._records()
         missing = {receipt, *records.chains} - {""}
         lines, found_of_given, older, wrong, last = 0, 0, 0, None, NOTHING
-        cut, ended, there = list[int](), set[int](), False
+        cut, ended, has_noted = list[int](), set[int](), False
         for entry in self.entries():
             lines += 1
             found_of_given += entry.number <= last_given
@@ -173,7 +175,7 @@ class AuditLog:
                 cut.append(entry.number)
             if entry.number <= last_before and (job := _ended_job(said)):
                 ended.add(job)
-            there = there or noted == End(entry.number, entry.at, entry.chain)
+            has_noted = has_noted or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
             last = entry
         lost = found_of_given < last_given or records.last_line > last.number
@@ -182,7 +184,7 @@ class AuditLog:
             lines=lines,
             wrong=wrong,
             missing=missing,
-            end=_end_found(noted, there=there),
+            end=_end_found(noted, there=has_noted),
             cut=cut,
             lost=lost,
             older=older,
@@ -218,8 +220,8 @@ class AuditLog:
     def last_gap(self, transaction: Transaction) -> int:
         """Return the number of the last line before which lines are gone.
 
-        It is 0 if none are, and `BEHIND_ALL_LINES` if the line that will say so is not written yet.
-        A noted end that was changed proves nothing.
+        It is 0 if no lines are gone, and `BEHIND_ALL_LINES` if the line that will say so is not written yet. That
+        the file with the noted end was changed proves nothing.
         """
         noted = self._noted(transaction)
         if noted and noted != DAMAGED and not _has(transaction, noted):
@@ -227,7 +229,7 @@ class AuditLog:
         rows = transaction.execute(
             "SELECT id, line FROM main.log WHERE line LIKE ? ORDER BY id DESC", f'%"event": "{CUT}"%'
         )
-        # Such a line names no line if the noted end was changed.
+        # A line that was written because the file was changed names 0.
         return next((number for number, line in rows if said_in(line).get("last_line")), 0)
 
     def _noted(self, transaction: Transaction) -> End | None:
@@ -251,7 +253,8 @@ class AuditLog:
     def _note(self) -> None:
         """Note the last line. A line that cannot be noted is in the log all the same.
 
-        A note of another server stays if its line is gone: a server that has its key can tell whether it was cut off.
+        If the line that another server noted is gone, the note stays: a server with the note's key can tell whether the
+        line was cut off.
         """
         if self._file is None:
             return
@@ -312,7 +315,7 @@ def _has(transaction: Transaction, end: End) -> bool:
 
 
 def said_in(line: str) -> dict[str, Any]:
-    """Return what a line says; nothing if it was changed into what is no line."""
+    """Return what a line says; nothing if it was changed so that it is no JSON object any more."""
     try:
         said = json.loads(line)
     except (ValueError, TypeError, RecursionError):
