@@ -81,7 +81,7 @@ _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
 
 def label(text: str) -> str:
     """Return an id or name for our own sentence: a single word, otherwise only its length."""
-    if not text or _LABEL.fullmatch(text):
+    if not text or (_LABEL.fullmatch(text) and visible(text) == text):
         return text
     return f"[{len(text):,} characters, not a name]"
 

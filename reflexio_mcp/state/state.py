@@ -101,7 +101,7 @@ ATTEMPTS: Final = (
     "DELETE FROM main.judged WHERE false",
     "INSERT INTO main.log (line, chain) SELECT line, chain FROM main.log WHERE false",
 )
-"""Statements that need a right on each table."""
+"""Statements that need the rights on the tables that work changes; `Database.fits` compares those on all."""
 
 DEEDS: Final = "learnings"
 """The part of a log line that says what was done to learnings."""
@@ -557,7 +557,10 @@ class State:
         ]
 
     def restored_ids(self, owner: Owner) -> set[str]:
-        """Return the ids of what restores have stored, as long as they are recorded."""
+        """Return the ids, as in the copies, of what restores have stored, as long as they are recorded.
+
+        A restored playbook has another id than its copy.
+        """
         rows = self.database.read(
             "SELECT line FROM main.log WHERE id IN "
             "(SELECT ended FROM main.deletions WHERE restores > 0 AND account IN ?)",
@@ -768,12 +771,12 @@ class State:
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False
     ) -> list[Deletion]:
-        """Return the deletions of this account and user, or of every user, the newest first.
+        """Return the deletions and restores of this account and user, or of every user, the newest first.
 
         A user's deletions include those by an operator that left copies of the user's data.
 
         Args:
-            number: only this deletion.
+            number: only this deletion or restore.
             restorable: only deletions that left copies.
         """
         keys = self._keys

@@ -484,3 +484,23 @@ async def test_what_is_for_evaluation_only_is_counted_and_explained() -> None:
     async with store(request("r1", "rate this", evaluation_only=True)) as client:
         told = audit_text(await audit(client), EVERYTHING).text
     assert "1 request for evaluation only, from which Reflexio does not learn" in told
+
+
+async def test_the_call_that_ends_a_wait_names_the_newest_request_in_whatever_order_the_answers_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        if request_id == "r2":
+            await anyio.sleep(0.05)
+        return LearningStatus(status="pending")
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    waiting = [request(f"r{number}", f"number {number}", session_id=f"s{number}") for number in range(3)]
+    async with store(*waiting) as client:
+        row = found(await audit(client, learns=True), "learning-waiting")
+    assert row
+    assert [place.request_id for place in row.places] == ["r2", "r1", "r0"]
+    assert row.act
+    assert row.act.arguments["session_id"] == "s2"

@@ -133,7 +133,9 @@ async def test_an_erasure_that_failed_does_not_say_that_earlier_copies_are_erase
     assert await copied(world) == {}
 
 
-async def test_the_erasure_of_a_person_reaches_a_copy_that_was_made_after_its_plan(world: World) -> None:
+async def test_the_erasure_of_a_person_counts_a_copy_that_was_made_after_its_plan_and_a_repeated_one_takes_it(
+    world: World,
+) -> None:
     await world.put("r1")
     async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
 
@@ -142,7 +144,11 @@ async def test_the_erasure_of_a_person_reaches_a_copy_that_was_made_after_its_pl
             await other.receipt("delete_request", request_id="r2")
 
         world.backend.before["/api/clear_user_data"] = [arrive_and_go]
-        await one.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+        first = await one.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+        assert first["status"] == "incomplete"
+        assert {"code": "later_copies", "number": 1} in first["facts"]
+        again = await one.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+        assert again["status"] == "complete"
     assert await copied(world) == {}
 
 

@@ -258,7 +258,10 @@ async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -
 async def restore(
     scope: Scope, state: State, planned: PlannedRestore, number: JobNumber, progress: Progress
 ) -> Restored:
-    """Carry out a recorded restore. Only the text of a corrected learning is overwritten.
+    """Carry out a recorded restore.
+
+    What is stored stays, except the text of a corrected learning, which is put back as it was, and learnings whose
+    successor is in use again, which become replaced ones.
 
     Failures do not raise: the result says what is restored and what is not.
 

@@ -159,6 +159,10 @@ class StatusChecks:
         except ReflexioError:
             if not self._answers:
                 return Fact(code=FactCode.SERVICE_SILENT)
+        # The newest first, in whatever order the answers came.
+        self.findings.sort(
+            key=lambda found: (found.request.created_at, found.request.request_id), reverse=True
+        )
         if self._answers and set(self._answers.values()) == {"not_tracked"}:
             return Fact(code=FactCode.NO_LEARNING_HERE)
         left = self._not_noted + sum(map(self._unknown, self._streams.values()))
