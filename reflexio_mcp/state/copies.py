@@ -1,16 +1,17 @@
 """Recovery copies of deleted requests and learnings, each a sealed row.
 
 Rows are found by keyed tags of account, user and names. A caller that changes rows holds the lock "copies". A row opens
-only with all its columns as they were sealed, so nobody hides a copy from an erasure or a hold by changing one: who
-looks for names is told how many rows do not open, whatever they claim to be.
+only if all its columns are as they were sealed. So nobody can hide a copy from an erasure or a hold by changing a
+column: a caller that looks for names is told how many rows do not open, whatever their columns claim.
 
-A copy is over when the server's clock says so and the state has also seen the days. An erasure removes the copies that
-it names, and only ends one of which a restore may store a part that it does not name. The row of a copy that is over
-stays as long as a restore of its deletion is not over: the restore may have read the copy, and later erasures have to
-find by the row what may come back. Nobody else is given the copy.
+A copy is over when its time has passed by the server's clock and the state was in use on as many days. An erasure
+removes the copies that it names. If a restore may still store a part of a copy that the erasure does not name, the
+erasure only ends that copy. The row of a copy that is over stays as long as a restore of its deletion is not over: the
+restore may have read the copy, and later erasures need the row to find what may come back. Nobody else is given the
+copy.
 
-An erasure cannot find a row whose columns were changed. The record of the erasure has the names, so the copy is not
-given to anybody should the row be put back as it was.
+An erasure cannot find a row whose columns were changed. But its record has the names, so nobody is given the copy if
+somebody puts the row back as it was.
 """
 
 import json
@@ -33,7 +34,7 @@ READ_AT_ONCE: Final = 20
 CHECKED_AT_ONCE: Final = 200
 
 _OF_USER: Final = "of:"
-"""Before the tag of a user in `erased_names`: the erasure removes copies of such users alone; without any, of all."""
+"""Comes before the tag of a user in `erased_names`. If any do, the erasure removed only copies of these users."""
 
 _UNTIL: Final = "until:"
 """Before the number of the newest copy that the erasure has seen, in `erased_names`; without it, it has seen all."""
@@ -89,8 +90,8 @@ class Row(NamedTuple):
     def found_by(self) -> list[str]:
         """The names by which an erasure finds the copy.
 
-        The interactions of a request only lead to learnings: another store can have other interactions with the
-        same numbers.
+        The names of interactions do not find the copy of their request, only learnings from them: another store can
+        have other interactions with the same numbers.
         """
         return _names_that_find(self.kind, self.names.split())
 
@@ -104,9 +105,8 @@ class Reading(Iterator[Copied]):
     """Copies that are read one after the other.
 
     Args:
-        damaged: how many copies were left out so far, because their rows were changed and cannot be opened. Nobody
-            knows what a changed row was: for an erasure, and if names are looked for, each counts, whatever its account
-            and user.
+        damaged: how many copies were left out so far, because their rows were changed and cannot be opened. For an
+            erasure, and if names are looked for, every changed row counts, whatever account and user its columns say.
     """
 
     def __init__(self, opened: Iterator[tuple[Row, Copied | None]]) -> None:
@@ -168,9 +168,9 @@ class _Wanted:
     """The tags of names that are looked for.
 
     Args:
-        of_one_user: the tag of a user and that of a name, which counts only in rows of this user: names that the found
-            rows lead to, and interactions as versions before 13 named them. Those have the number alone, which another
-            user's interaction can have in another store.
+        of_one_user: pairs of the tag of a user and the tag of a name that counts only in rows of this user. They are
+            names that the found rows lead to, and interactions as versions before 13 named them: by the number alone,
+            which an interaction of another user can have in another store.
     """
 
     tags: set[str]
@@ -245,7 +245,7 @@ class Copies:
         rows = [row for row in rows if deletion in (None, row.deletion)]
         yield from self._opened(self._database.read, owner, rows, erasing=erasing)
         wanted_ids = {row.id for row in rows}
-        # A changed row may have been any, so each counts, whatever its columns say by now.
+        # A changed row may have had any owner and names, so each counts, whatever its columns say by now.
         for row in self._changed(self._database.read, [*visible, *others]):
             if row.id not in wanted_ids and deletion in (None, row.deletion):
                 yield row, None
@@ -278,13 +278,13 @@ class Copies:
         try:
             self._keys.open(sealed, row.identity)
         except RowChanged:
-            return self._copied(row, sealed) is not None  # of an earlier version
+            return self._copied(row, sealed) is not None  # it opens as a row of an earlier version
         return row.is_typed
 
     def of_learnings(self, owner: Owner, deletions: Collection[int]) -> Iterator[tuple[int, Copied]]:
-        """Read the copies of learnings that these deletions left, the oldest first, with its number.
+        """Read the copies of learnings that these deletions left, the oldest first.
 
-        Copies that were changed are left out.
+        Each comes with the number of its deletion. Copies that were changed are left out.
         """
         rows = [row for row in self._rows(owner) if row.deletion in deletions and row.kind not in REQUESTS]
         for row, copied in self._opened(self._database.read, owner, rows):
@@ -311,7 +311,8 @@ class Copies:
 
         Args:
             read: executes a statement.
-            erasing: also copies that an erasure has ended. It may have done so since the rows were found.
+            erasing: also copies that an erasure has ended or named, which otherwise are left out. It may have ended
+                them after the rows were found.
         """
         # An erasure ends a copy with `until = 0`.
         select = "SELECT id, sealed FROM main.copies WHERE id IN ? AND (until > 0 OR ?) ORDER BY id"
@@ -327,9 +328,9 @@ class Copies:
     def _erased_of(
         self, read: Callable[..., list[Any]], owner: Owner, found: Sequence[tuple[Row, Copied | None]]
     ) -> set[int]:
-        """Return the numbers of the rows that an erasure since their deletion has named, and could not find.
+        """Return the numbers of the rows that an erasure after their deletion named but did not find.
 
-        It could not find a row that was changed at that time, and that was put back as it was later.
+        It did not find a row that had been changed before the erasure, and was put back as it was after it.
         """
         first_lines = {
             number: begun
@@ -392,7 +393,7 @@ class Copies:
         }
 
     def erased_before(self, transaction: Transaction, owner: Owner, items: Sequence[Copied]) -> ErasedBefore:
-        """Return what earlier erasures have named of these items, as long as they are on record."""
+        """Return what erasures have named of these items, as far as the erasures are still on record."""
         found: set[tuple[str, str]] = set()
         deletions: list[int] = []
         for erased in self._erasures(transaction.execute, owner, 0):
@@ -446,7 +447,7 @@ class Copies:
         seen_days: int,
         copies: Sequence[Copied],
     ) -> set[tuple[str, str]]:
-        """Keep copies for a deletion, and return the kind and id of those that another has erased since it began.
+        """Keep copies for a deletion. Return the kind and id of those that another deletion has erased since it began.
 
         Args:
             began_at: the time when the deletion began.
@@ -505,7 +506,7 @@ class Copies:
         return sum(row.id not in removed for row in changed)
 
     def remove(self, transaction: Transaction, rows: Sequence[Row], partly: Sequence[Row]) -> None:
-        """Remove copies. Those of `partly` stay for later erasures as long as a restore may store the rest of them."""
+        """Remove copies. Those of `partly` are only ended, and stay as long as a restore may store the rest of them."""
         for row, sealed in self._sealed(transaction.execute, partly):
             over = row._replace(until=0.0, seen_until=0)
             transaction.execute(
@@ -523,8 +524,8 @@ class Copies:
     def expire(self, transaction: Transaction) -> None:
         """Remove the copies that are over.
 
-        Those stay whose deletion has a restore that is not over, and those whose rows were changed: only the change may
-        say that they are over. Rows of a key that this server lacks cannot be checked, and are removed.
+        A copy stays if its deletion has a restore that is not over, or if its row was changed, because perhaps only the
+        change says that the copy is over. Rows of a key that this server lacks cannot be checked, and are removed.
         """
         over = transaction.execute(
             f"SELECT sealing_key, {COLUMNS} FROM main.copies "  # noqa: S608
@@ -621,8 +622,8 @@ class Copies:
             is_newer = newest_copy is not None and row.id > newest_copy
             return is_newer and given_tags.isdisjoint(row.own_names)
 
-        # The newest first, because a learning leads to older copies of it. One that only a request leads to need not
-        # lead further: its older copies list the same interactions.
+        # From the newest row to the oldest, because a learning leads to its older copies. A learning that an older
+        # request leads to comes too early to lead further, but its older copies list the same interactions.
         for row in reversed(rows):
             if wanted.meets(row.user, row.found_by) and not is_later(row):
                 of_learning = (Name.prefix("learning"), Name.prefix("text"))
@@ -644,6 +645,7 @@ class Copies:
         for name in names:
             user, slash, number = name.removeprefix(OF_INTERACTION).rpartition("/")
             if name.startswith(OF_INTERACTION) and slash:
+                # Versions before 13 named an interaction by its number alone.
                 earlier = self.tags([Name.of("interaction", number)])
                 of_one_user.update(
                     (tag, earlier_tag) for tag in self._keys.tags("user", user) for earlier_tag in earlier

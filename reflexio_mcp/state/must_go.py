@@ -1,18 +1,18 @@
 """Items that an erasure named while a restore of their copies was running, or had been interrupted.
 
 The restore may store them, or may have stored them, after the erasure has looked. So the erasure leaves a note here, in
-the transaction that removes the copies. The restore reads the notes after each item. Every other process with this
-state carries them out, too, in case the restore has died. A note contains ids and keyed tags, and no text. It names
-what the erasure named, and not what the same copies contain besides.
+the transaction that removes the copies. The restore reads the notes after each item, and deletes what they name. Every
+other process with this state does so, too, in case the restore has died. A note contains ids and keyed tags, and no
+text. It names what the erasure named, and not what the same copies contain besides.
 
-A note is open, and then settled. It never opens again, and only these do that:
+A note is open, and then settled. It never opens again. These open or settle one:
 
 | to | who | when |
 |---|---|---|
-| open | an erasure, as it removes copies | a restore of them is not over, or has ended since the erasure began |
-| open | an erasure of a learning | a deletion that is not over, or that has ended since, makes it current again |
-| settled | that restore, as it records its end | the item is not stored, and nothing that was sent can still be |
-| settled | anybody who has looked | the item is not stored, and that job is over (`jobs_not_over`) |
+| open | an erasure that removes copies | a restore of them is not over, or has ended since the erasure began |
+| open | an erasure of a learning | a deletion makes it current again, and is not over or has ended since |
+| settled | the restore, as it records its end | the item is not stored, and nothing that was sent can still be stored |
+| settled | anybody who has looked | the item is not stored, and the restore or deletion is over (`jobs_not_over`) |
 
 The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
 stores it again through this server: it would be mistaken for what the restore stored, and be deleted. A restore that
@@ -20,8 +20,8 @@ goes on after it was given up leaves out what its notes name, and deletes what i
 
 The column `restore` has the number of that restore, or of that deletion.
 
-A note can be unsealed only with the columns by which it is found, and only as open or as settled as it was left. So
-nobody has one carried out for somebody else, or once more, by changing its row.
+The seal of a note covers the columns by which it is found, and whether it is settled. So nobody can change a row to
+have the note carried out for another user, or a second time.
 """
 
 import itertools
@@ -48,7 +48,7 @@ FIRST_FIELDS: Final = ("kind", "id", "user", "texts")
 LATER_FIELDS: Final[tuple[Any, ...]] = ({}, [], "", {})
 """Parts, what stays, what was corrected, and what was said, of a note that names a whole item.
 
-A note of an earlier version ends after `FIRST_FIELDS` or later; what it lacks is taken from the end of this.
+A note of an earlier version has `FIRST_FIELDS` and perhaps some of these. Those that it lacks are taken from here.
 """
 
 PLAYBOOK: Final = "user_playbook"
@@ -150,7 +150,7 @@ class MustGoNotes:
         Args:
             begun: the first log line of the erasure, as `add` takes it.
         """
-        keys, number = self._keys, 0
+        keys, notes = self._keys, 0
         jobs = transaction.execute(
             "SELECT id, claims FROM main.deletions WHERE id != ? AND restores = 0 AND claims != '' "
             "AND (id IN ? OR finished IS NULL OR ended > ?)",
@@ -165,10 +165,10 @@ class MustGoNotes:
                 if claimed.isdisjoint(tag for under_each_key in tags for tag in under_each_key):
                     continue
                 if named := means(learning):
-                    number += 1
-                    users = keys.tag("account", owner.account), keys.tag("user", learning.user)
-                    self._write(transaction, erasure, job, users, self.note_of(learning, named))
-        return number
+                    notes += 1
+                    of = keys.tag("account", owner.account), keys.tag("user", learning.user)
+                    self._write(transaction, erasure, job, of, self.note_of(learning, named))
+        return notes
 
     def _write(
         self, transaction: Transaction, erasure: int, job: int, of: tuple[str, str], note: MustGo
@@ -218,7 +218,8 @@ class MustGoNotes:
         counts it.
 
         Args:
-            restore: return its settled notes, too. It still runs, so it was given up, and others have settled them.
+            restore: a running restore, whose settled notes are returned, too. Others settle its notes only if it was
+                given up.
 
         Raises:
             RowChanged: a note of `restore` itself cannot be unsealed, so it may store what was erased.
@@ -291,7 +292,11 @@ class MustGoNotes:
         return bool(said)
 
     def parts_in(self, note: MustGo, said: Sequence[str]) -> list[int]:
-        """Return the places of the named interactions among those of a request, by digests of what each says."""
+        """Return the places, in a request, of the interactions that a note names.
+
+        Args:
+            said: a digest of what each interaction of the request says.
+        """
         found: list[int] = []
         for tag, how_many_stay in note.parts.items():
             same = [place for place, digest in enumerate(said) if tag in self._keys.tags("part", digest)]
@@ -300,7 +305,7 @@ class MustGoNotes:
         return sorted(found)
 
     def not_kept(self, transaction: Transaction, owner: Owner, copies: Sequence[Copied]) -> NotKept:
-        """Return the copies of what open notes name, whoever's restore may have stored it."""
+        """Return the copies that are not kept because open notes name their items, whoever started the restore."""
         not_kept = NotKept(set(), set(), set())
         if not copies:
             return not_kept
@@ -321,7 +326,7 @@ class MustGoNotes:
         return not_kept
 
     def _is_of(self, note: MustGo, copy: Copied) -> bool:
-        """Whether a copy is of the item of a note, or of an interaction of it, as far as names tell.
+        """Whether a copy is of the item that a note names, or of an interaction of that item, as far as names tell.
 
         A playbook has another id once it is restored, so its text decides (`_says`). The first name of a copy is that
         of its item, or of the request of its interaction.

@@ -37,8 +37,9 @@ CONNECTION: Final = {
 """Defaults for parameters that the URL does not set."""
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-# The first statement of a transaction. Its settings last as long as that, because of poolers. Temporary tables come
-# last, so they cannot shadow tables of the state. A record is on disk before anything is deleted.
+# The first statement of a transaction. Its settings end with the transaction, because a pooler gives the connection to
+# others. `search_path`: temporary tables come last, so they cannot shadow tables of the state. `synchronous_commit`: a
+# record is on disk before anything is deleted.
 TIME_AND_SETTINGS: Final = (
     f"{NOW}, set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', '10000', true), "
     "set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '30000', true), "
@@ -185,15 +186,15 @@ class SetUp(NamedTuple):
     Args:
         role: the role of the URL.
         has_servers: whether the servers' role exists.
-        superuser: whether it is a superuser, whom no right can be taken from.
-        may_create: whether the role can create a schema.
+        superuser: whether the servers' role is a superuser, from whom no right can be taken.
+        may_create: whether the role of the URL can create a schema.
         owner: of the schema; empty if there is no schema.
-        owns: whether the role has the owner's rights.
+        owns: whether the role of the URL has the owner's rights.
         version: of the tables, which `deletions` is marked with; `None` without that table, empty without the mark.
         elsewhere: other schemas with tables of the same names.
         missing: the tables that are not in the schema, with the other schemas that have a table of that name.
         lacking: rights that the servers' role needs and does not have: `INSERT on deletions`.
-        beyond: rights on tables that it has and must not have.
+        beyond: rights on tables that the servers' role has and must not have.
     """
 
     role: str
@@ -211,9 +212,9 @@ class SetUp(NamedTuple):
     @property
     def incomplete(self) -> bool:
         """Whether some tables of this version are in the schema, and others are not."""
-        has_others = len(self.missing) < len(RIGHTS)
-        lacks_deletions = self.version is None and has_others
-        return bool(self.missing) and (lacks_deletions or self.version == str(VERSION))
+        if self.version is None:  # the table `deletions`, which is marked, is missing
+            return 0 < len(self.missing) < len(RIGHTS)
+        return bool(self.missing) and self.version == str(VERSION)
 
     @property
     def fits(self) -> bool:

@@ -54,7 +54,7 @@ class Name(str):
     """A name by which an erasure finds recovery copies: a letter for its kind and an id, such as `r:trip-1`.
 
     The columns of the state have `r:` and a keyed tag of the name instead. A `text` is the digest of what an item says.
-    `requests_of` names the user of a request; `user` also names learnings.
+    By `requests_of`, only copies of a user's requests are found; by `user`, those of learnings, too.
     """
 
     __slots__ = ()
@@ -157,7 +157,7 @@ class Deletion(NamedTuple):
     """A recorded deletion, correction or restore.
 
     Args:
-        own: the owner who asks for it made it, or sees every user.
+        own: whether the owner for whom it is read made it, or sees every user.
         gone: number of items that were deleted, or restored; 0 until the end is recorded.
         chain: of the last line of the audit log about it; empty until its end is recorded.
         finished: `None` until its end is recorded and, of a restore, until nothing that it sent can still be stored.
@@ -232,7 +232,8 @@ class Copied:
             interaction, the first is that of its request, and a later one that of the request as which it is restored.
             Names of interactions, `i:USER/…`, are those in a request and the sources of a learning, so that an erasure
             of the request finds the learning.
-        said, request_says: digests of each interaction in it and of all that its request says, before it is kept.
+        said: a digest of what each interaction in it says; empty once the copy is kept.
+        request_says: a digest of all that its request says; empty once the copy is kept.
         deletion: the number of the deletion that has kept it.
     """
 
@@ -257,7 +258,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What of a recovery copy an erasure names, and not only contains.
+    """What an erasure names of a recovery copy. The copy can contain more.
 
     Args:
         parts: of a request that is not named itself, the digests of its named interactions, each with how many of its
@@ -285,8 +286,8 @@ class Erasure:
     Args:
         names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
             it, with the copied learnings from its interactions.
-        means: returns what of such a copy the erasure names, or `None` if the copy only contains it; called with the
-            oldest first.
+        means: returns what the erasure names of such a copy, or `None` if it names nothing of it. It is called with
+            each copy, the oldest first.
         users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
         learnings: as they would be copied. Another deletion may be making one of them current again.
         newest_copy: the number of the newest copy when what is stored was looked up. A copy that is newer was in no

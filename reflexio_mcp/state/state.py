@@ -414,11 +414,8 @@ class State:
             if any(other.in_force and (alone or other.alone) for other in others):
                 raise Claimed
             if stores:
-                tags += [
-                    under_each_key
-                    for user, name in named
-                    for under_each_key in stored_tags(self._keys, owner, user, [name])
-                ]
+                for user, name in named:
+                    tags += stored_tags(self._keys, owner, user, [name])
             transaction.execute(
                 "UPDATE main.deletions SET claims = claims || ?, claims_alone = ?, claimed_until = ? WHERE id = ?",
                 "".join(f" {under_each_key[0]}" for under_each_key in tags),
@@ -522,9 +519,9 @@ class State:
         events: Sequence[str] = ("exported", "imported", "refused", "held"),
         since: float = 0,
     ) -> list[Noted]:
-        """Return the last lines of the log about some events, the newest first: at `held`, a hold kept something.
+        """Return the last lines of the log about some events, the newest first.
 
-        A user's owner gets those of the user alone.
+        An owner that is a user gets only lines about that user. The event of a hold that kept something is `held`.
         """
         accounts = self._keys.accounts(owner)
         are_of_events = " OR ".join("line LIKE ?" for _ in events)
@@ -540,7 +537,7 @@ class State:
     def learning_deeds(self, owner: Owner, since: float) -> list[LearningDeed]:
         """Return what was done to learnings, the oldest first.
 
-        A user's owner gets what was done to the user's learnings, whoever did it.
+        An owner that is a user gets what was done to this user's learnings, whoever did it.
         """
         accounts = self._keys.accounts(owner)
         rows = self.database.read(
@@ -606,9 +603,9 @@ class State:
         absent: Collection[int] | None,
         deeds: LearningDeeds | None = None,
     ) -> bool:
-        """Record the end of a restore, unless an erasure has left must-go notes after which it has to look first.
+        """Record the end of a restore, unless an erasure has left must-go notes whose items it has to look for first.
 
-        The record of its deletion says whether everything is back, for every user.
+        The record of the restored deletion then says whether everything is back, also of other users.
 
         Args:
             number: of the restore.
@@ -756,7 +753,7 @@ class State:
         """
         with self.database.transaction(writes=False) as transaction:
             rows = transaction.execute(
-                # A restore may have noted an outcome of it already.
+                # `outcome` does not tell whether a deletion has ended: a restore of it may have noted one already.
                 "SELECT at, seen FROM main.deletions WHERE id = ? AND finished IS NULL",
                 number,
             )
@@ -813,7 +810,8 @@ class State:
 
     def prune(self) -> None:
         """Remove copies that are over, and records and notes that are old and that nothing needs any more."""
-        # Somebody may put back the row of a copy that an erasure has removed, as long as it could last.
+        # Somebody may put back the row of a copy that an erasure has removed. So the erasure stays on record at least
+        # as long as the copy could last.
         days_of_erasures = max(RECORD_DAYS, self.copies.days)
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
@@ -864,7 +862,7 @@ class State:
         return room
 
     def _wait_for_room(self, recent: Sequence[tuple[float, int]], number: int) -> float:
-        """Return in how many seconds so many of the recent deletions do not count any more that `number` items fit."""
+        """Return in how many seconds enough of the recent deletions have stopped counting for `number` items to fit."""
         room, wait = self.limit - sum(counted for _, counted in recent), 0.0
         for seconds, counted in recent:
             if room >= number:
@@ -894,11 +892,11 @@ class State:
             running.seconds - HOUR,
         )
         recent: list[tuple[float, int]] = []
-        for at, seen, boot, began, counted, intention, *identity in rows:
-            if not (is_time(at) and is_number(seen) and is_time(began)):
+        for at, seen, boot, uptime_then, counted, intention, *identity in rows:
+            if not (is_time(at) and is_number(seen) and is_time(uptime_then)):
                 seconds = HOUR  # a row that was changed: nobody knows when it began
             elif boot and boot == running.boot:
-                seconds = began + HOUR - running.seconds
+                seconds = uptime_then + HOUR - running.seconds
             elif at > now:
                 seconds = DAY - now % DAY if seen >= days else 0.0
             else:

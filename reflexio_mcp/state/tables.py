@@ -125,8 +125,8 @@ are the numbers of their log lines, which tell the order of two jobs whatever th
 as a restore may store something, which it does until `stores_until` at the longest.
 
 `keys` has a known value under each key, and when a server began to seal with it. `days` are the days on which the state
-was in use, by number since 1970. `seen` is how many there were when the job began, and `seen_until` is at how many a
-copy is over.
+was in use, by number since 1970. `seen` is how many there were when the job began. A copy is over when there are as
+many as its `seen_until` says, and its `until` has passed.
 
 `claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest, which is 0 once it
 has ended them. `claims_alone` is 1 if nobody else may claim them. `boot` names the start of the machine that recorded
@@ -195,7 +195,7 @@ Value = str | float | bytes | None
 
 
 class StateUnusable(OSError):
-    """The state cannot be used; nothing was changed. Who handles errors of files handles this, too.
+    """The state cannot be used; nothing was changed. Code that handles errors of files handles this, too.
 
     Args:
         problem: why, without a path, an address or a secret.
@@ -353,7 +353,8 @@ class SqliteDatabase(Database):
         # A removed file is not recreated: its cap and copies would be lost without notice.
         address = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
-        # One text that is no UTF-8 would end the reading of all rows. What stands for it fits no tag and no digest.
+        # Otherwise, a single text that is not UTF-8 would end the reading of all rows. Its replacement matches no tag
+        # and no digest.
         connection.text_factory = _text
         return connection
 
