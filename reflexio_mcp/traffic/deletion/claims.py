@@ -1,7 +1,7 @@
 """Claims learnings for a job before it reads them in order to write them.
 
-Reflexio overwrites a text without a comparison, so of two calls that read the same text the later would overwrite the
-earlier unseen.
+Reflexio overwrites a text without comparing it with the one that the caller has read. So if two calls read the same
+text, the later one would overwrite what the earlier one wrote, and nobody would notice.
 """
 
 from collections.abc import Iterable

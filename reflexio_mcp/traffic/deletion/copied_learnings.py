@@ -30,19 +30,13 @@ class Renumbered:
 
     def relisted(self, learnings: Iterable[Learning]) -> list[Learning]:
         """Return learnings that list their interactions by the ids that these have now."""
-        return [
-            learning_of(
-                learning.row.model_copy(
-                    update={
-                        "source_interaction_ids": [
-                            self.now.get(id_, id_) for id_ in learning.row.source_interaction_ids
-                        ]
-                    }
-                )
-            )
-            for learning in learnings
-            if learning.row
-        ]
+        relisted: list[Learning] = []
+        for learning in learnings:
+            if learning.row:
+                ids = [self.now.get(id_, id_) for id_ in learning.row.source_interaction_ids]
+                row = learning.row.model_copy(update={"source_interaction_ids": ids})
+                relisted.append(learning_of(row))
+        return relisted
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Deletes again what a restore has stored although an erasure had named it.
 
-An erasure that meets a restore leaves notes in the state (`state/must_go.py`). The restore looks after each item; the
-next deletion, the next command and a running server look, too, in case the restore has died.
+An erasure that meets a restore leaves notes in the state (`state/must_go.py`). The restore reads them after each item.
+The next deletion, the next command and a running server read them, too, in case the restore has died.
 """
 
 from collections import Counter, defaultdict
@@ -40,8 +40,8 @@ __all__ = ["note_import", "take_out_waiting", "would_be_erased"]
 class Naming:
     """What an erasure names, to tell it from what the same recovery copies contain besides.
 
-    Call `meant` once with each copy, the oldest first. The copy of a request comes before those of the learnings from
-    it. It says which interactions they came from, and `meant` remembers that.
+    Call `meant` once with each copy, the oldest first. The copy of a request then comes before those of the learnings
+    from it. `meant` remembers the interactions of each named request, by which it knows what learnings came from.
 
     Args:
         user_id: everything of this user; empty for `items` alone.
@@ -49,7 +49,7 @@ class Naming:
         request_id, interactions: only these interactions of this request.
         others_say: how many interactions of `request_id` that are not named are stored, by a digest of what they say.
         of_learnings: the erasure names learnings, not requests.
-        takes_learnings: learnings that only copies contained go with the requests, even if they came from others too.
+        takes_learnings: learnings that only copies contain go with the requests, even if they also came from others.
         requests_stay: ids of stored requests that the copies contain too and that the erasure does not name.
         learnings_stay: learnings that are stored and do not go, by id.
         corrected: the id of a learning that gets another text and does not go.
@@ -191,7 +191,7 @@ async def take_out_copied(
 ) -> TakenOut:
     """Delete what a restore has stored since the plan of an erasure that has begun.
 
-    What somebody has published or imported again since the plan is nothing that was agreed to.
+    What somebody has published or imported again since the plan stays: nobody has agreed to delete it.
 
     Args:
         at_line: the number of the last log line before the plan.
@@ -303,7 +303,7 @@ async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut
 async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
     """Return the stored items that notes mean, by the numbers of the notes.
 
-    Of a request that the service fails to return, nobody knows what it says: then there are no items.
+    If the service fails to return a request, nobody knows what it says. Then the list of its note is empty.
     """
     of_learnings = [note for note in notes if note.kind in LEARNING_MODELS]
     of_requests = [note for note in notes if note.kind not in LEARNING_MODELS]
@@ -314,20 +314,20 @@ async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[i
 
 async def _stored_requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
     found: dict[int, list[Item]] = {}
-    meant: defaultdict[str, list[MustGo]] = defaultdict(list)
+    by_id: defaultdict[str, list[MustGo]] = defaultdict(list)
     for note in notes:
-        meant[note.id].append(note)
+        by_id[note.id].append(note)
 
     async def take(requests: list[RequestWithInteractions]) -> None:
         for stored in requests:
-            for note in meant[stored.request.request_id]:
+            for note in by_id[stored.request.request_id]:
                 if isinstance(stored, UnreadableRequest):
                     found[note.number] = []
                 elif items := _meant_items(state, note, stored):
                     found[note.number] = items
 
     filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
-    await read_set(scope, list(meant), take, filters=filters, whole=True)
+    await read_set(scope, list(by_id), take, filters=filters, whole=True)
     return found
 
 
@@ -377,7 +377,7 @@ class Erasures:
         absent: the numbers of the notes whose items are not stored, and of those that were given up, unless this
             restore has stored the item since.
         held: the ids that a hold keeps although an erasure named them.
-        left: the ids of which nobody could delete again, or look at, what an erasure named.
+        left: the ids under which something that an erasure named is still stored, or may be, and no hold keeps it.
     """
 
     scope: Scope
@@ -411,7 +411,7 @@ class Erasures:
             ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
         """
         notes = await in_thread(self.state.must_go_of, self.owner, self.restore)
-        # The item of a note that was given up was not stored then. By now somebody else may have stored the same, so it
+        # When a note was given up, its item was not stored. By now somebody else may have stored the same item, so it
         # is taken out only if this restore has stored it.
         known_absent = self.absent | {note.number for note in notes if note.given_up}
         to_look_up = [note for note in notes if note.number not in known_absent or note.id in stored]
@@ -422,7 +422,7 @@ class Erasures:
             self.absent |= {note.number for note in taken.absent}
             self.held |= {note.id for note in taken.held}
             self.left = {note.id for note in taken.left}
-        # Some notes are of other restores. Of a request with erased parts, this restore stores the rest, and the parts
-        # are taken out afterwards.
+        # This restore need not leave out what only notes of other restores name. Nor a request of which only parts were
+        # erased: it is stored, and then the parts are taken out.
         erased = {note.id for note in notes if not note.parts and note.restore == self.restore}
         return erased - self.held

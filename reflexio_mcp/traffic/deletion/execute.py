@@ -290,7 +290,8 @@ class _Act:
         deleted_unseen: number of the user's requests that arrived after the last look and were deleted.
         appeared: ids of learnings that appeared meanwhile and that the hourly cap has counted.
         over_cap: ids of learnings that appeared meanwhile and stay, because the hourly cap is reached.
-        unplanned: ids of those that a reading before the deletion of the user has found. Then that call is not made.
+        unplanned: ids of items outside the plan that were found right before the call that deletes a user. Then that
+            call is not made.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
         going: the learnings that were about to be deleted, by id.
@@ -363,7 +364,8 @@ class _Act:
         try:
             await send(call, ids, self.ledger.sent)
         except ReflexioError as error:
-            # The client has repeated what had no effect, except the call for a whole user, unless a hold came.
+            # The client has already repeated a call without effect, except the one for a whole user. But it stops
+            # repeating when holds change, so that they are looked at before the next try.
             was_repeated = error.effect == "none" and not isinstance(self.planned.target, User)
             if may_succeed_later(error, "delete") and (not was_repeated or self._holds_changed):
                 return error
@@ -468,7 +470,7 @@ class _Act:
             self.ledger.sent.discard(item.id)
             self.ledger.note(item.id, "gone_before")
         elif now.is_replaced:
-            # A run that was active took the old text: it is another learning that is in use.
+            # An extraction that was running has taken the old text, so another learning is in use now.
             self.ledger.note_changed([item.id])
         elif now.content == target.text:
             # The cap counts it, even if it was another call that wrote this text.
@@ -532,7 +534,7 @@ class _Act:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
         learned = self.planned.selected.learned or Learned()
         held = set(await holds_on(self.scope, items, self.state, self.planned.owner, deleted=learned.inside))
-        # What is held may have the id of an item that only copies contain, and be something else.
+        # Of items that only copies contain, none is noted here: a stored item with the same id may be something else.
         self.ledger.note_held(held.intersection(item.id for item in self.planned.items))
         return held
 
@@ -633,7 +635,8 @@ class _Act:
     async def _learnings_to_delete(self) -> Learned:
         """Read again which learnings to delete, without those that a hold keeps and those that changed.
 
-        What the plan left out stays, also if a hold was lifted since, or what else says it was deleted.
+        A learning that the plan left out stays, even if a hold on it was lifted since, or if the other requests that
+        say the same were deleted since.
         """
         planned = self.planned
         left_out = (planned.selected.learned or Learned()).linked.keys() - set(planned.learnings)

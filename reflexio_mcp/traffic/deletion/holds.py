@@ -37,7 +37,7 @@ async def holds_on(
         deleted: interactions that are deleted by now, perhaps without a copy, and from which learnings may have come.
 
     Raises:
-        NotRecorded: recovery copies cannot be read, or whether a hold is over.
+        NotRecorded: recovery copies cannot be read, or the state cannot tell whether a hold is over.
         Unreadable: what a learning may have come from cannot be read, from the service or from a recovery copy.
         ReflexioError: what is stored cannot be read.
     """

@@ -307,8 +307,8 @@ def is_stored_as(
 
     Args:
         put_back: the restore puts the copy back with every field of the embedded store, images and citations too.
-            Otherwise it publishes what is `publishable`: that has no images and citations, which Reflexio does not
-            return.
+            Otherwise it publishes what is `publishable`, without images and citations, because Reflexio does not return
+            those.
     """
     return _compared(stored, put_back=put_back) == _compared(copied, put_back=put_back)
 

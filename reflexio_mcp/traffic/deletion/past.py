@@ -130,7 +130,7 @@ async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, run
 
 
 async def last_logged(state: State, owner: Owner, *, since: float | None = None) -> list[Logged]:
-    """Return the last exports of an owner, and what holds kept from deletions. Raises `StateUnusable`.
+    """Return an owner's last exports, imports and refusals, and what holds kept from deletions. Raises `StateUnusable`.
 
     Args:
         since: all from this time on, in epoch seconds, however many they are.
@@ -196,8 +196,8 @@ def _receipt(deletion: Deletion) -> Receipt | None:
 async def gone_from_copies(state: State, owner: Owner, number: int) -> int:
     """Count the deleted items whose recovery copy is not in the state any more, by the receipt of the deletion.
 
-    Raises `StateUnusable`. Returns 0 without a receipt, and for the deletion of somebody else, whose receipt is also
-    about items of other users.
+    Raises `StateUnusable`. Returns 0 if no copy is left or there is no receipt, and for the deletion of somebody else,
+    whose receipt is also about items of other users.
     """
     copies = await in_thread(state.copies.listed, owner, number)
     deletions = await in_thread(state.last, owner, 1, number)

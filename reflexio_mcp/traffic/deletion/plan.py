@@ -184,7 +184,7 @@ class Planned:
         )
 
     def naming(self) -> Naming:
-        """Return what an erasure names. Each reading of the copies needs another, which remembers what was read."""
+        """Return what an erasure names. It remembers the copies that it was given, so each reading needs a new one."""
         selected, learned = self.selected, self.selected.learned or Learned()
         read = {learning.learning_id: learning for learning in (*learned.read, *learned.learnings)}
         return Naming(
@@ -208,8 +208,9 @@ class Planned:
     def is_empty(self) -> bool:
         """Whether there is nothing to delete.
 
-        Of a whole user, something may be stored that no call returns. A copy that nobody can open may be of what an
-        erasure names; then the names are recorded. An unfinished erasure is finished.
+        Without items to count, there can still be something to do. Of a whole user, something may be stored that no
+        call returns. A copy that nobody can open may contain what an erasure names, so the names are recorded. An
+        earlier call of this erasure may have to be finished.
         """
         if self.size or self.selected.owed:
             return False
@@ -255,7 +256,7 @@ class Planned:
     def bound(self) -> str:
         """The content that a code is bound to: what is done, the options, all items, and the learnings.
 
-        Reflexio gives a playbook another id whenever it is learned again, so what a learning says is bound.
+        Reflexio gives a playbook another id whenever it is learned again, so what a learning says is bound, not its id.
         """
         learnings = self._bound_learnings if self.takes_learnings else {}
         items = [item for item in (*self.items, *self.copied) if item.id not in learnings]
@@ -423,7 +424,7 @@ async def _choose(
     if hold_filter.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
     if selected.learned is None:
-        # Copies name the sources of learnings that an unfinished deletion has left.
+        # An unfinished deletion may have left learnings of requests that only copies contain by now.
         selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
         selected.named_learnings = frozenset(options.learning_ids) if takes_taught else frozenset()
         if takes_taught and left_to_erase and scope.learns:
@@ -637,7 +638,7 @@ def within_cap(number: int) -> Generator[None]:
 async def _learned(
     scope: Scope, selected: Selected, options: Options, copied: Sequence[RequestWithInteractions]
 ) -> Learned | None:
-    """Return what was learned from the selection; `None` if nobody can read it and the learnings stay.
+    """Return what was learned from the selection; `None` if it cannot be read, unless the learnings are deleted, too.
 
     Args:
         copied: selected requests that only recovery copies contain.
@@ -694,7 +695,7 @@ def _only_in_copies(
 async def _copied_learnings(
     scope: Scope, selected: Selected, items: Sequence[Item], state: State, owner: Owner
 ) -> list[Item]:
-    """Return learnings in recovery copies that may come from what is erased, and that no name of it leads to.
+    """Return learnings in recovery copies that may come from what is erased, even if no name of it leads to them.
 
     Stored learnings are left out: they are planned as such, not as copies.
 
@@ -724,8 +725,9 @@ async def _copied_learnings(
 def _learnings_led_to(selected: Selected, items: Sequence[Item], state: State, owner: Owner) -> list[Item]:
     """Return learnings that only recovery copies contain, and that names of erased items lead to.
 
-    With the copy of a request goes that of each learning that lists its interactions, also if it quotes others alone.
-    Another user may have had a request with the same id: what was learned from that stays.
+    An erasure that removes the copy of a request also removes the copy of each learning that lists its interactions,
+    even if the learning only quotes others. Another user may have had a request with the same id: what was learned from
+    that one stays.
 
     Raises `NotRecorded`: the copies cannot be read.
     """

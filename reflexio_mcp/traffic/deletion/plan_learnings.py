@@ -49,7 +49,7 @@ def in_plan_order(learned: Learned, going: Collection[str]) -> list[LinkedLearni
     Args:
         going: the ids of those that are deleted.
     """
-    # First those that go. `None`: selected as learnings, not by requests.
+    # The order of cases; those that go come before all others. `None`: selected as learnings, not by requests.
     order: list[LearningCase | None] = ["replace", "only", None, "partly", "unknown", "window"]
     shown = [
         linked
@@ -152,7 +152,7 @@ def _source_gone(linked: LinkedLearning) -> bool:
 
 
 def _teaching(learned: Learned, everything: Sequence[LinkedLearning], going: Collection[str]) -> list[str]:
-    """Return the requests that stay and that a learning quotes which is deleted for good."""
+    """Return the requests that stay although a learning that is deleted for good quotes them."""
     quoted = (
         turn
         for linked in everything
@@ -166,10 +166,10 @@ def _teaching(learned: Learned, everything: Sequence[LinkedLearning], going: Col
 async def facts_about_words(
     scope: Scope, learned: Learned, going: Collection[str], inside: Collection[int]
 ) -> list[Fact]:
-    """Return whether other requests of a user have words of what is forgotten.
+    """Return whether other requests of a user have words of the learnings in use that are deleted, the forgotten ones.
 
-    Requests that it quotes are named elsewhere. Nothing is returned of more than `MOST_FORGOTTEN` learnings, of those
-    of several users, if there are no other requests, or if not all of them can be read.
+    The requests that these quote are named elsewhere. Nothing is returned if there are more than `MOST_FORGOTTEN`, if
+    they are of several users, if there are no other requests, or if not all of those can be read.
 
     Args:
         inside: the ids of the interactions that are deleted.

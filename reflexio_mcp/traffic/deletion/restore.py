@@ -1,6 +1,7 @@
 """Restores a recovery copy: first the requests, then the learnings from them.
 
-A restore is a recorded job, like a deletion. It looks after each item whether an erasure has named it meanwhile.
+A restore is a recorded job, like a deletion. After storing each item, it checks whether an erasure has named the item
+meanwhile.
 """
 
 import hashlib
@@ -280,10 +281,11 @@ class _ToWrite:
     Args:
         missing: learnings to store.
         corrected: stored learnings that get the text of the copy back.
-        revived: stored learnings that the deletion made current again. Those are retired whose successor is in use.
-        replaced_already: the ids of `revived` whose learning is also stored as it was: replaced.
-        outdated: stored learnings that list interactions by earlier ids. A restore of a part leaves such: it does not
-            know what ids the others get later.
+        revived: stored learnings that the deletion made current again. A learning whose successor is in use again is
+            retired.
+        replaced_already: the ids of those `revived` learnings that are also stored as the copy has them, as replaced.
+        outdated: stored learnings that list interactions by earlier ids. A restore of only some requests leaves such
+            learnings, because it does not know which ids the interactions of the other requests will get.
     """
 
     missing: Mapping[str, Learning]
@@ -687,7 +689,8 @@ class Storing:
             return {}
         stored = await self._stored_learnings(user_id)
         digests_in_use = {learning.digest for learning in stored.values() if learning.state == "current"}
-        # If the deletion was repeated, an earlier call of it has the copy of the successor.
+        # If the deletion was repeated, an earlier call of it has the copy of the successor, and `copied` lacks it. So
+        # stored learnings are looked at, too.
         lineage = Lineage([*copied.values(), *stored.values()])
         return {
             key: there
@@ -720,7 +723,7 @@ class Storing:
 
         Args:
             again: the learnings that this restore has put back, by their ids in the copy.
-            corrected: as they were stored, those that had the new text of a correction.
+            corrected: those of them that were stored with the new text of a correction, as they were stored.
             before: the ids of what was stored before.
             after: what is stored now.
         """
@@ -811,7 +814,7 @@ class _Restore:
         self.storing.facts += planned.copies_gone
 
     async def _look_up_deletion(self) -> None:
-        """Note whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
+        """Note whether the deletion may still run, what it was to make current again, and whether copies are gone."""
         number = self.planned.undo.number
         self.storing.deletion_runs = await in_thread(self.state.may_run, number)
         self.storing.made_current = await _made_current(self.state, self.planned.owner, number)
@@ -837,7 +840,7 @@ class _Restore:
                 single = {key: copies[key] for key in requests if copies[key].kind == "interaction"}
                 await storing.requests(requests, single)
                 await self.progress(Step.REQUESTS_RESTORED, len(storing.back), len(self.planned.ids))
-            # The others were erased between the plan and the first look.
+            # Planned items that have no copy any more were erased between the plan and the first look.
             storing.became |= {key: "erased" for key in self.planned.ids if key not in copies}
             if not storing.stopped:
                 await storing.learnings(learnings, copies)

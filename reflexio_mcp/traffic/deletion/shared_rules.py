@@ -22,7 +22,7 @@ MOST: Final = 100
 """Maximum number of rules in a call: each is traced, and approved or rejected, by a call of its own."""
 
 STATUS: Final[Mapping[Decision, Approval]] = {"approve": "approved", "reject": "rejected"}
-"""The status of a rule after a decision. A deletion leads to none, so no rule is deleted already."""
+"""The status of a rule after a decision. After `delete` there is none, so no stored rule counts as deleted already."""
 
 AFTER_DECISION: Final[Mapping[Decision, tuple[FactCode, ...]]] = {
     "approve": (FactCode.APPROVED_RULES_REPEAT,),

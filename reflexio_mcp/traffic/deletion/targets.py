@@ -115,7 +115,7 @@ class Selected:
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
         means: whether the target includes the content of a recovery copy.
         interactions: the interactions that the caller named, and the request that has them.
-        others_say: how many of the request's other interactions say the same, by a digest of what they say.
+        others_say: how many of the request's other interactions say a text, by the digest of that text.
         passages_of: this finding, one of `INJECTIONS`, selects the items.
     """
 
@@ -321,7 +321,8 @@ class Filtered(Target):
     Args:
         judged: findings that people judged to be no problem, if the filter has a finding. These requests stay: an audit
             does not count them.
-        whole_user: they are all that is stored of the filter's user: nothing else narrows it, and nothing learns.
+        whole_user: these requests are all that is stored of the filter's user, because the filter names nothing but the
+            user, and nothing is learned here.
     """
 
     wanted: TrafficFilter
@@ -377,8 +378,8 @@ class Filtered(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pager = SessionPager(scope, self.wanted)
         selected = Selected(
-            # Names find every copy only of a whole user: one of an earlier version has no name of its session. So in
-            # other cases all copies are read, and `means` decides.
+            # Only for a whole user do names find every copy: one of an earlier version lacks the name of its session.
+            # So in other cases all copies are read, and `means` decides.
             copy_names=self.every_copy_of if self.whole_user else None,
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
@@ -423,7 +424,7 @@ class User(Filtered):
     """What the API can delete of the filter's user: requests, learnings and session outcomes.
 
     Unlike other targets, a user includes what no list shows, such as a profile that expired some time ago. One call
-    deletes all of it: what was stored since the plan stops it, as far as it can be seen before that call.
+    deletes all of it. That call is not made if something was stored since the plan, as far as this can be seen before.
     """
 
     everything: bool = True
@@ -564,7 +565,7 @@ class Correction(Target):
         return f"the text of {self.selection.learning_ids[0]} of user {self.selection.user_id}"
 
     async def read(self, scope: Scope) -> Learning | None:
-        """Return the learning, under its newest id if it has only got another one."""
+        """Return the learning, under its newest id if the id has changed and nothing else."""
         found = (await select_learnings(scope, self.selection)).learned.learnings
         current = (learning for learning in found if learning.state == "current")
         return next(current, next(iter(found), None))
@@ -607,7 +608,7 @@ class Correction(Target):
 
 
 async def _shared_rules(scope: Scope, user_id: str) -> tuple[list[SharedRule], list[Fact]]:
-    """Return which shared rules rest on a user: after an erasure, the service does not know it any more."""
+    """Return which shared rules rest on a user. A plan says it, because the service cannot tell after an erasure."""
     try:
         shared = await read_shared_rules(scope)
     except ReflexioError:
