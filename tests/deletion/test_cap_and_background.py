@@ -3,6 +3,8 @@
 import anyio
 import pytest
 
+from reflexio_mcp.state.records import JobNumber
+from reflexio_mcp.traffic.deletion.jobs import Jobs
 from tests.deletion.support import BY_IDS, World
 from tests.support.facts import fact_of
 
@@ -103,3 +105,20 @@ async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_statu
                     break
     assert past["number"] == answer["plan"]["number"]
     assert (past["status"], past["receipt"]["deleted"]["requests"]) == ("complete", 1)
+
+
+async def test_the_log_does_not_call_a_restore_that_failed_a_deletion(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def begin() -> JobNumber:
+        return JobNumber(2, b"")
+
+    async def carry_out(number: JobNumber) -> None:
+        raise KeyError(number)
+
+    async with anyio.create_task_group() as tasks:
+        job = await Jobs().start(tasks, begin, carry_out)
+        with pytest.raises(KeyError):
+            await job.outcome()
+
+    assert "deletion or restore 2 failed: KeyError" in caplog.text

@@ -85,7 +85,7 @@ class Jobs:
             except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
                 job.error = error
                 if not isinstance(error, ReflexioError | TrafficError):
-                    logger.error("deletion %d failed: %s", job.number, type(error).__name__)
+                    logger.error("deletion or restore %d failed: %s", job.number, type(error).__name__)
             finally:
                 self._running.discard(job)
                 job.finished.set()
