@@ -37,7 +37,7 @@ _OF_USER: Final = "of:"
 """Comes before the tag of a user in `erased_names`. If any do, the erasure removed only copies of these users."""
 
 _UNTIL: Final = "until:"
-"""Before the number of the newest copy that the erasure has seen, in `erased_names`; without it, it has seen all."""
+"""Comes before the number of the newest copy that the erasure has seen. If none does, the erasure has seen all."""
 
 VISIBLE: Final = "(until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?)"
 """Which rows an owner sees. `Copies._seen_by` returns the parameters."""
@@ -612,8 +612,8 @@ class Copies:
     def _named(self, rows: Sequence[Row], names: Collection[str], newest_copy: int | None = None) -> Removal:
         """Return the rows that have these names, and the tags of all names that they lead to.
 
-        A request leads to the learnings from its interactions, and a learning to its earlier texts. A row behind
-        `newest_copy` is left out, unless one of these names is that of its item itself.
+        A request leads to the learnings from its interactions, and a learning to its earlier texts. A row that is newer
+        than `newest_copy` is left out, unless one of the given names is that of its item itself.
         """
         wanted = self._wanted(names)
         given_tags = frozenset(wanted.tags)

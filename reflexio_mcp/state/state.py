@@ -691,7 +691,7 @@ class State:
         Args:
             later_copies: how many copies the receipt says that the erasure leaves (`Copies.count_later`).
             holds_are_same: whether the holds are those under which the erasure was found to be allowed. It is asked
-                when no other job can write any more, because to wait for that can take a while.
+                once the lock is held, because waiting for the lock can take a while.
             counted: number of items that the hourly cap counts from now on.
             facts: content of the last log line.
             deeds: what it has done to learnings.
@@ -708,7 +708,7 @@ class State:
             erased = self._erase(transaction, owner, number, job.begun, erasure, later_copies)
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased.copies}
             if erased.may_return:
-                # Only the line says so. The record keeps its outcome: `last` adds what may return, as long as it may.
+                # Only the line says so. The record keeps its outcome: `last` counts what may still return.
                 line |= {"outcome": "incomplete", "may_return": erased.may_return}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
             self._end(transaction, job.identity, JobEnd(outcome, gone, transaction.now, chain, receipt))
