@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
+from reflexio_mcp.rest.models import Interaction, PublishBody
 from tests.deletion.support import BY_IDS, Known, World, text_of
 from tests.support.facts import fact_of
 
@@ -241,6 +242,25 @@ async def test_a_copied_learning_that_quotes_only_other_stored_words_stays(world
         ids = ["profile:q"]
         first = await caller.receipt("delete_learnings", user_id="ada", learning_ids=ids)
         await caller.receipt("delete_request", request_id="r1", erase=True)
+    assert await copied(world) == {first["number"]: {"learnings": 1}}
+
+
+async def test_an_erased_interaction_of_a_copied_request_leaves_what_quotes_only_another_one_of_it(
+    world: World,
+) -> None:
+    """The learning lists its interactions by earlier ids, so that only its words say what it came from."""
+    said = [Interaction(content=text) for text in (PIN, "Good morning, everybody")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=said)
+    await world.rest.publish(body, minted=False)
+    await world.learn("q", "r1", content="Says good morning", quote="Good morning, everybody")
+    await world.rest.delete_requests_by_ids(["r1"])
+    await world.rest.publish(body, minted=False)
+    pin, _ = await world.interactions("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:q"])
+        await caller.receipt("delete_request", request_id="r1")
+        erased = await caller.receipt("delete_request", request_id="r1", interaction_ids=[pin], erase=True)
+    assert (erased["status"], erased["deleted"]) == ("complete", {"only_in_copies": 1})
     assert await copied(world) == {first["number"]: {"learnings": 1}}
 
 
