@@ -891,6 +891,23 @@ async def test_a_hold_keeps_the_copy_of_an_earlier_request_with_the_id_of_one_th
     assert await world.ids(session_id="miller") == {"held"}
 
 
+async def test_an_erasure_of_a_held_and_a_free_request_leaves_the_copy_of_the_held_one_alone(
+    world: World, tmp_path: Path
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    ids = ["held", "free"]
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        number = (await caller.receipt("delete_requests", request_ids=ids))["number"]
+        await caller.restored(number)
+        write(path, HOLD)
+        receipt = await caller.receipt("delete_requests", request_ids=ids, erase=True)
+        [left] = (await caller.call("restore_requests"))["deletions"]
+    assert (receipt["status"], receipt["way_back"]["state"]) == ("complete", "erased")
+    assert await world.ids() == {"held", "bobs"}
+    assert (left["number"], left["copied"]) == (number, {"requests": 1})
+
+
 def test_a_hold_that_is_set_while_a_command_asks_keeps_what_only_copies_contain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
