@@ -350,3 +350,24 @@ async def test_an_undo_of_a_correction_finds_the_playbook_that_was_deleted_and_r
         done = await caller.restored(correction["number"])
     assert done["status"] == "complete"
     assert known(world) == {("Send reports as tables", None): 1}
+
+
+async def test_a_part_leaves_alone_what_learnings_of_the_rest_had_replaced(world: World) -> None:
+    for number, name in ((1, "nuts"), (3, "milk")):
+        await world.put(f"real-{name}", session="real", text=f"I cannot take {name}")
+        await world.put(f"ci-{name}", text=f"I love {name}")
+        old = {"content": f"Offer no {name}", "quote": f"I cannot take {name}", "changed": 10}
+        await world.learn(number, f"real-{name}", status="merged", **old)
+        quote = f"I love {name}\n\nI cannot take {name}"
+        window = f"real-{name}", f"ci-{name}"
+        await world.learn(number + 1, *window, content=f"Offer {name}", quote=quote, changed=20)
+    async with world.connect() as caller:
+        number = (await caller.confirmed("delete_session", **ALL))["number"]
+        assert known(world) == {("Offer no nuts", None): 1, ("Offer no milk", None): 1}
+        world.backend.playbooks = {
+            one: row for one, row in world.backend.playbooks.items() if "milk" not in row.content
+        }  # somebody has forgotten it since
+        plan = await caller.call("restore_requests", deletion=number, request_ids=["ci-nuts"])
+        await caller.restored(number, request_ids=["ci-nuts"])
+    assert plan["planned"] == {"requests": 1, "interactions": 1, "learnings": 2}
+    assert known(world) == {("Offer no nuts", "merged"): 1, ("Offer nuts", None): 1}
