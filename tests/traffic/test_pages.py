@@ -250,16 +250,27 @@ async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        TrafficFilter(contains="needle"),
+        TrafficFilter(agent_version="old"),
+        TrafficFilter(evaluation_only="only"),
+    ],
+    ids=["contains", "agent_version", "evaluation_only"],
+)
 async def test_a_search_that_reaches_its_limit_says_how_far_it_looked_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, wanted: TrafficFilter
 ) -> None:
     monkeypatch.setattr(listing, "LOOK_SECONDS", 0)
     async with embedded() as place:
         for index in range(10):
             place.clock.now = START + index
-            await place.put(f"r{index}", session=f"s{index}", text="needle" if index == 0 else "hay")
+            fields: dict[str, Any] = {"session": f"s{index}", "text": "hay"}
+            if index == 0:
+                fields |= {"text": "needle", "version": "old", "evaluation_only": True}
+            await place.put(f"r{index}", **fields)
         place.clock.now += 60
-        wanted = TrafficFilter(contains="needle")
         page = await list_requests(place.scope, wanted, limit=5)
         assert page.returned == 0
         assert not page.looked_at.complete
