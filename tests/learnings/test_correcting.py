@@ -48,6 +48,7 @@ async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: Wo
         receipt = await caller.receipt("correct_learning", **ASKED, confirm=plan["confirm"])
         listed = await caller.call("list_learnings", user_id="ada", contains="elm")
     assert (receipt["status"], receipt["corrected"], receipt["deleted"]) == ("complete", 1, {})
+    assert f"restore_requests deletion={receipt['number']} undoes it." in receipt["text"]
     assert fact_of(receipt, "sources_stay") == {"code": "sources_stay", "number": 1, "names": ["r1"]}
     assert [one["content"] for one in listed["learnings"]] == [NEW]
     before, after = world.backend.playbooks[7], world.backend.profiles["p"]
