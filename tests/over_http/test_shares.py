@@ -480,6 +480,8 @@ async def test_long_work_rests_only_while_another_caller_has_a_turn(monkeypatch:
 
     monkeypatch.setattr(time, "sleep", rests.append)
     monkeypatch.setattr(anyio, "sleep", rest)
+    now = 1.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     each = turns.Turns(most=9)
     turns.give_way()  # over stdio
     await turns.give_way_in_loop()
@@ -501,12 +503,16 @@ async def test_long_work_rests_only_while_another_caller_has_a_turn(monkeypatch:
         turns.give_way()
         assert rests == [], "the event loop never sleeps, as everybody would wait for it"
         await anyio.to_thread.run_sync(turns.give_way)
+        now += turns.WORK_SECONDS / 2
         await anyio.to_thread.run_sync(turns.give_way)  # the work since the rest was short
         assert rests == [turns.REST_SECONDS]
+        now += turns.WORK_SECONDS
+        await anyio.to_thread.run_sync(turns.give_way)
+        assert rests == [turns.REST_SECONDS] * 2
         async with each.take("carol"):
             await turns.give_way_in_loop()
             await turns.give_way_in_loop()
-        assert rests == [turns.REST_SECONDS] * 2
+        assert rests == [turns.REST_SECONDS] * 3
         done.set()
 
 
