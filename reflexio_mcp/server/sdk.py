@@ -53,15 +53,15 @@ def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> Callab
     owners, admit = (getattr(manager, name, None) for name in ("_session_owners", "_admit_session"))
     if not isinstance(owners, dict) or admit is None:
         raise _missing("StreamableHTTPSessionManager._session_owners and ._admit_session")
-    held = cast("Mapping[str, Mapping[str, Any]]", owners)
+    owner_of_session = cast("Mapping[str, Mapping[str, Any]]", owners)
 
     # The SDK counts and registers in this one step, so simultaneous openings are counted too.
     def admit_within_limit(requestor: Any) -> Any:
-        full = sum(owner["subject"] == requestor["subject"] for owner in held.values()) >= each
+        full = sum(owner["subject"] == requestor["subject"] for owner in owner_of_session.values()) >= each
         return None if full else admit(requestor)
 
     manager._admit_session = admit_within_limit  # pyright: ignore[reportPrivateUsage]
-    return lambda: len(held)
+    return lambda: len(owner_of_session)
 
 
 def _missing(name: str) -> ConfigurationError:

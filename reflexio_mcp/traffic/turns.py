@@ -18,7 +18,7 @@ import anyio
 __all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "give_way_in_loop", "let_others"]
 
 MOST_PAUSED: Final = 3
-"""Long calls of one account that let others go first at a time: each keeps what it has read."""
+"""How many calls of one account may have let others go first and wait to go on. Each keeps what it has read so far."""
 
 REFUSAL_SECONDS: Final = 0.1
 """Time between two refusals of one account: a caller that asks again at once would keep the event loop busy."""
@@ -37,7 +37,8 @@ Only one thread can run Python at a time. A short call changes threads dozens of
 
 FEW_AT_ONCE: Final = 2
 LATELY_SECONDS: Final = 0.5
-"""If another account began a turn so lately, a call works on few things at once: the service has other callers too."""
+"""If another account began a turn within this time, a call asks the service for at most `FEW_AT_ONCE` things at once,
+so that the service has room for the others."""
 
 
 class _InTurn:

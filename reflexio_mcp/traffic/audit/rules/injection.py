@@ -103,8 +103,11 @@ class Sign:
 
 
 BEGINNING: Final = 4
-"""If the words of a sign may go on, so many first letters of a word are enough to search its sentence for the sign. Of a
-shorter word, all its letters are enough."""
+"""Number of first letters by which signs are looked up whose words may go on, as "instruct" does in "instructions".
+
+A sentence is searched for such a sign if one of its words begins with these letters. A word of a sign that has fewer
+letters is looked up by all of them.
+"""
 
 WORDS_KNOWN: Final = 20_000
 """Number of words for which `_signs_with` remembers its answer."""

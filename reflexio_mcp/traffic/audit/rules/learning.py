@@ -1,4 +1,8 @@
-"""Rules about learning: `StatusChecks` finds what the first two say, `audit/stored_learnings.py` the last two."""
+"""Rules about learning.
+
+`StatusChecks` finds requests from which nothing is learned yet, and requests from which learning failed.
+`audit/stored_learnings.py` finds what the other rules say of stored learnings.
+"""
 
 import heapq
 from collections.abc import Sequence
