@@ -112,6 +112,10 @@ DELETION: Final = TopicWords(
         FactCode.LEARNINGS_APPEARED: (
             "{number:more learning} appeared meanwhile and {number:was|were} deleted too."
         ),
+        FactCode.LEARNINGS_BACK_APPEARED: (
+            "{number:more earlier learning} {number:is|are} current again, because what replaced {number:it|them} was "
+            "deleted too."
+        ),
         FactCode.LEARNINGS_OVER_CAP: (
             "{number:more learning} appeared meanwhile and {number:stays|stay}, because no more may be deleted in this "
             "hour."

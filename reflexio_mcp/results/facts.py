@@ -467,6 +467,10 @@ class FactCode(StrEnum):
         "learnings_appeared",
         "`number` more learnings appeared meanwhile and were deleted too",
     )
+    LEARNINGS_BACK_APPEARED = (
+        "learnings_back_appeared",
+        "`number` more earlier learnings are current again: what replaced them was deleted too; `names`: their ids",
+    )
     LEARNINGS_OVER_CAP = (
         "learnings_over_cap",
         "`number` more learnings appeared meanwhile and stay, because the hourly cap is reached",

@@ -242,6 +242,26 @@ class State:
             transaction.execute("UPDATE main.deletions SET counted = counted + ? WHERE id = ?", number, job)
         return True
 
+    def note_back(self, number: JobNumber, learnings: Sequence[tuple[str, str]]) -> JobNumber:
+        """Record further learnings that a running deletion makes current again.
+
+        Args:
+            learnings: id and user of each.
+
+        Returns:
+            The number of the changed record, which is needed from then on.
+        """
+        with self.database.transaction() as transaction:
+            identity = _start_of(transaction, number).identity
+            try:
+                intended = self._seals.open_intention(identity, number.sealed)
+            except RowChanged:  # its key was taken out meanwhile
+                raise StateUnusable(*RECORD_GONE) from None
+            back = [*intended.back, *learnings]
+            sealed = self._seals.seal_intention(identity, intended._replace(back=back))
+            transaction.execute("UPDATE main.deletions SET intention = ? WHERE id = ?", sealed, number)
+        return JobNumber(number, sealed)
+
     def begin_restore(self, owner: Owner, intention: RestoreIntention) -> JobNumber:
         """Record a restore before it reads its copies. Return its number.
 

@@ -7,7 +7,8 @@ import pytest
 
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.traffic.deletion.execute import _Act  # pyright: ignore[reportPrivateUsage]
-from tests.deletion.support import World, agreeing, nothing
+from tests.deletion.support import BY_IDS, World, agreeing, nothing
+from tests.learnings.rows import merged
 from tests.support.facts import fact_of, text_of
 
 pytestmark = pytest.mark.anyio
@@ -595,6 +596,59 @@ async def test_a_deletion_that_could_not_bring_a_learning_back_does_so_when_it_i
         assert "Current again: “Cannot eat peanuts”" in person.seen[0]
         assert world.backend.profiles["old"].status is None
         assert (await caller.call("delete_session", **asked))["status"] == "not_found"
+
+
+async def replaced_after_the_plan(world: World, kind: str) -> None:
+    """An earlier learning, which Reflexio replaces by one that a test run has taught, when the deletion begins."""
+    said, said_by_run = "I cannot eat peanuts", "I love peanut butter"
+    backend = world.backend
+    await world.put("real", session="real", text=said)
+    await world.put("run", session="ci", text=said_by_run)
+    earlier, later = ("old", "new") if kind == "profile" else (7, 8)
+    await world.learn(earlier, "real", content="No peanuts", quote=said, changed=10)
+
+    async def replace() -> None:
+        if kind == "profile":
+            backend.profiles["old"] = backend.profiles["old"]._replace(status="superseded", changed=20)
+        else:
+            backend.playbooks[7] = backend.playbooks[7]._replace(status="merged")
+        quote = merged(said, said_by_run) if kind == "profile" else f"{said_by_run}\n\n{said}"
+        await world.learn(later, "real", "run", content="Peanut butter", quote=quote, changed=20)
+
+    backend.before[BY_IDS] = [replace]
+
+
+def in_use(world: World) -> list[str]:
+    learned = (*world.backend.profiles.values(), *world.backend.playbooks.values())
+    return sorted(known.content for known in learned if known.status is None)
+
+
+@pytest.mark.parametrize("kind", ["profile", "playbook"])
+async def test_what_comes_back_without_being_planned_is_said_and_undone(world: World, kind: str) -> None:
+    await replaced_after_the_plan(world, kind)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", request_ids=["run"], include_learnings=True)
+        assert receipt["status"] == "complete"
+        assert (fact_of(receipt, "learnings_back_appeared") or {})["number"] == 1
+        assert in_use(world) == ["No peanuts"]
+        assert (await caller.restored(receipt["number"]))["status"] == "complete"
+        assert in_use(world) == ["Peanut butter"]
+
+
+@pytest.mark.parametrize("erase", [False, True])
+async def test_what_should_have_come_back_without_being_planned_does_so_when_the_call_is_repeated(
+    world: World, erase: bool
+) -> None:
+    await replaced_after_the_plan(world, "profile")
+    asked: dict[str, Any] = {"request_ids": ["run"], "include_learnings": True, "erase": erase}
+    world.backend.failing["/api/add_user_profile"] = (0, 403)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **asked)
+        assert (receipt["status"], in_use(world)) == ("incomplete", [])
+        assert not fact_of(receipt, "learnings_back_appeared")
+        world.backend.failing.clear()
+        receipt = await caller.receipt("delete_requests", **asked)
+        assert (receipt["status"], in_use(world)) == ("complete", ["No peanuts"])
 
 
 async def test_what_an_operator_left_unfinished_is_no_part_of_a_users_own_call(world: World) -> None:

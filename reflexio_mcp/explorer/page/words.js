@@ -48,6 +48,7 @@ const FACTS = {
   arrived_and_deleted: ({ count }) => [`${counted(count, "more question")} of this person came at the last moment and ${agree(count, "was", "were")} deleted, too, without a copy.`],
   learnings_over_cap: ({ count }) => [`${counted(count, "more learned thing")} appeared meanwhile and ${agree(count, "stays", "stay")}: no more may be deleted in this hour.`],
   learnings_appeared: ({ count }) => [`${counted(count, "more learned thing")} appeared meanwhile and ${agree(count, "was", "were")} deleted too.`],
+  learnings_back_appeared: ({ count }) => [`${counted(count, "more earlier learned thing")} ${agree(count, "is", "are")} current again, because what replaced ${agree(count, "it", "them")} was deleted too.`],
   export_not_written: ({ names }) => ["No file was written", ...names, ". Make room on the disk."],
   not_recorded: ({ names }) => ["The receipt could not be recorded", ...names, "."],
   copies_on_hold: ({ count }) => [`No copy was erased, because a hold keeps ${number(count)} of them.`],

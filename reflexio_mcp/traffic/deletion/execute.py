@@ -289,6 +289,7 @@ class _Act:
         arrived: number of the user's stored items that were not planned.
         deleted_unseen: number of the user's requests that arrived after the last look and were deleted.
         appeared: ids of learnings that appeared meanwhile and that the hourly cap has counted.
+        back_appeared: the ids of the `replaced` that the plan did not know of.
         over_cap: ids of learnings that appeared meanwhile and stay, because the hourly cap is reached.
         unplanned: ids of items outside the plan that were found right before the call that deletes a user. Then that
             call is not made.
@@ -318,6 +319,7 @@ class _Act:
     arrived: int = 0
     deleted_unseen: int = 0
     appeared: set[str] = field(default_factory=set[str])
+    back_appeared: set[str] = field(default_factory=set[str])
     over_cap: set[str] = field(default_factory=set[str])
     unplanned: set[str] = field(default_factory=set[str])
     successor: Learning | None = None
@@ -652,8 +654,20 @@ class _Act:
         stay = found.linked.keys() - linked.keys()
         self.ledger.note_changed(found.changed | stay.intersection(self.planned.learnings))
         self.replaced |= found.current_again_after(linked)
+        await self._note_back()
         self.going |= {key: linked_learning.learning for key, linked_learning in linked.items()}
         return replace(found, linked=linked)
+
+    async def _note_back(self) -> None:
+        """Record which earlier learnings become current again that the plan did not know of: an undo looks there."""
+        planned = {learning.learning_id for learning in self.planned.comes_back}
+        new = self.replaced.keys() - planned - self.back_appeared
+        if not new:
+            return
+        learnings = [(key, self.replaced[key].user_id) for key in sorted(new)]
+        with needing_state(FactCode.STATE_UNUSABLE):
+            self.number = await in_thread(self.state.note_back, self.number, learnings)
+        self.back_appeared |= new
 
     async def _count_appeared(self, learning_ids: Collection[str]) -> None:
         """Count learnings that the plan did not have against the cap, or note that it has no room for them."""
@@ -982,6 +996,9 @@ class _Act:
             facts.append(Fact(code=FactCode.NOT_CURRENT_AGAIN, number=len(missing), names=names))
         if appeared := len(self.deleted.gone.difference(self.planned.learnings)):
             facts.append(Fact(code=FactCode.LEARNINGS_APPEARED, number=appeared))
+        if back := [self.current[key] for key in sorted(self.back_appeared & self.current.keys())]:
+            names = few(back, self.scope.shown_id)
+            facts.append(Fact(code=FactCode.LEARNINGS_BACK_APPEARED, number=len(back), names=names))
         if self.successor:
             names = [self.scope.shown_id(self.successor.learning_id)]
             facts.append(Fact(code=FactCode.LEARNING_REPLACED, names=names))
