@@ -5,7 +5,6 @@ import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -70,6 +69,9 @@ WATCH_SECONDS: Final = 5.0
 """Time between two looks whether the token of an open stream is still accepted."""
 
 PROBE_SECONDS: Final = 5.0
+BEGIN_SECONDS: Final = 0.5
+"""Time for a call over SSE to begin after its POST was answered."""
+
 LAST_WORDS_SECONDS: Final = 0.05
 """Time for the last answers to reach their streams."""
 
@@ -100,21 +102,30 @@ class Everybody(AuthenticationBackend):
         return AuthCredentials(), _authenticated(Caller())
 
 
-@dataclass(frozen=True)
 class SseCall:
     """A call over SSE, whose POST is answered before it begins."""
 
-    turns: Turns
-    bodies: Bodies
-    account: str
-    address: str
-    size: int
+    def __init__(self, turns: Turns, account: str, address: str) -> None:
+        self.until_over = contextlib.ExitStack()
+        """What the account holds for this call: its POST puts the body in here."""
+        self._turns = turns
+        self._account = account
+        self._address = address
+        self._has_begun = anyio.Event()
 
     @contextlib.asynccontextmanager
     async def begun(self) -> AsyncGenerator[None]:
-        async with self.turns.take(self.account, self.address) as turn:
-            self.bodies.count(self.account, self.size, turn.until_over)
-            yield
+        self._has_begun.set()
+        with self.until_over:
+            async with self._turns.take(self._account, self._address):
+                yield
+
+    async def close_unless_begun(self) -> None:
+        """Let go of the body if no call begins with it: the SDK refused it, or it was an answer to a form."""
+        with anyio.move_on_after(BEGIN_SECONDS):
+            await self._has_begun.wait()
+        if not self._has_begun.is_set():
+            self.until_over.close()
 
 
 class HttpApp:
@@ -304,18 +315,23 @@ class HttpApp:
         await body.check()
         if self.sign_in and caller.permissions is not None:
             self.sign_in.check_tool(body.tool, caller)
+        sse_call: SseCall | None = None
         if scope["path"] == MESSAGES_PATH:
-            # The POST is answered before its call begins, so the call counts the body anew.
-            arrival.set(SseCall(self._turns, self._bodies, caller.account, peer.get(), body.size))
-        else:
-            body.keep_until(turn.until_over)
+            sse_call = SseCall(self._turns, caller.account, peer.get())
+            arrival.set(sse_call)
+        body.keep_until(sse_call.until_over if sse_call else turn.until_over)
 
         async def paced(message: Message) -> None:
             if message.get("status", 0) >= 400:
                 await turn.wait_to_refuse()
             await send(message)
 
-        await transport(scope, body.replay, counting(self._turns, caller.account, paced))
+        try:
+            await transport(scope, body.replay, counting(self._turns, caller.account, paced))
+        finally:
+            if sse_call:
+                turn.give_up()
+                await sse_call.close_unless_begun()
 
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send

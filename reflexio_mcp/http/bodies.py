@@ -61,6 +61,7 @@ class Body:
     """
 
     def __init__(self, content: bytes, receive: Receive, kept: ExitStack) -> None:
+        self.size = len(content)
         self._content = content
         self._receive = receive
         self._replayed = False
@@ -76,11 +77,9 @@ class Body:
         if self._replayed:
             return await self._receive()
         self._replayed = True
-        return {"type": "http.request", "body": self._content, "more_body": False}
-
-    @property
-    def size(self) -> int:
-        return len(self._content)
+        # The transport may keep this method long after it has read the body, in frames of a stream that has ended.
+        content, self._content = self._content, b""
+        return {"type": "http.request", "body": content, "more_body": False}
 
     @property
     def is_notice(self) -> bool:
@@ -189,11 +188,6 @@ class Bodies:
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
         self._rooms = WeakValueDictionary[str, _Room]()
-
-    def count(self, account: str, size: int, until: ExitStack) -> None:
-        """Count `size` bytes until the stack is closed."""
-        self._held[account] += size
-        until.callback(self._drop, account, size)
 
     @asynccontextmanager
     async def read(

@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -29,6 +29,9 @@ from reflexio_mcp.tools.catalog import sdk_tool
 
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for running deletions, after the time for calls."""
+
+M_MMAP_THRESHOLD: Final = -3
+MAPPED_BYTES: Final = 1024 * 1024
 
 KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a proxy's usual 60 s, so that no proxy uses a closing connection."""
@@ -147,11 +150,26 @@ def serve(settings: Settings) -> int:
         sdk_tool(name)  # otherwise calls would wait for its import
     _import_modules_of_calls()
     tune_collector()
+    _return_large_blocks()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     for line in start_lines(settings, listener.getsockname()[:2], kept_in):
         _say(line)
     return anyio.run(_serve, settings, app, listener)
+
+
+def _return_large_blocks() -> None:
+    """Let blocks of `MAPPED_BYTES` and more go back to the system when they are freed.
+
+    glibc stops doing so for blocks up to the size of the largest that was freed, so large bodies would leave the process
+    large (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes  # takes 10 ms, and only servers need it
+
+    with suppress(AttributeError):  # musl has no such option
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def _import_modules_of_calls() -> None:
