@@ -105,8 +105,8 @@ def shell() -> tuple[str, str]:
 
 @functools.cache
 def uri() -> str:
-    """The resource's address, with a hash of the page's files: hosts cache a page by its address."""
-    digest = hashlib.sha256()
+    """The resource's address, with a hash of what the page is made of: hosts cache a page by its address."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())  # the policy, and how the files are put together
     for path in sorted((HERE / "page").rglob("*")):
         digest.update(path.read_bytes() if path.is_file() else b"")
     return URI_PREFIX + digest.hexdigest()[:16]

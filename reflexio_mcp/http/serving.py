@@ -161,8 +161,8 @@ def serve(settings: Settings) -> int:
 def _return_large_blocks() -> None:
     """Let blocks of `MAPPED_BYTES` and more go back to the system when they are freed.
 
-    glibc stops doing so for blocks up to the size of the largest that was freed, so large bodies would leave the process
-    large (mallopt(3), M_MMAP_THRESHOLD).
+    glibc stops doing so for blocks up to the size of the largest that was freed, so a few large bodies would leave the
+    process large (mallopt(3), M_MMAP_THRESHOLD).
     """
     if sys.platform != "linux":
         return

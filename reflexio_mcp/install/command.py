@@ -153,13 +153,13 @@ def _install(arguments: InstallArguments, layout: Layout) -> Outcome:
     if remote:
         note_shared_server(file.path, arguments.name, remote)
     lines = [
-        f"{'Replaced' if old else 'Added'} {arguments.name} in {client.title}: {file.path}",
+        f"{'Added' if old is None else 'Replaced'} {arguments.name} in {client.title}: {file.path}",
         *how,
         *about,
         f"Next: quit {client.title} completely and start it again.",
         "Then ask it: What have you stored about me today?",
     ]
-    return _outcome("replaced" if old else "added", client, file.path, arguments, lines)
+    return _outcome("added" if old is None else "replaced", client, file.path, arguments, lines)
 
 
 def _server(arguments: InstallArguments, remote: str) -> Server:
@@ -239,12 +239,17 @@ def _change(
     Returns:
         How it was written, in lines for a person.
     """
-    if how := _by_command(client, layout, path, name, new):
-        return how
+    tried = _by_command(client, layout, path, name, new)
+    if tried.written:
+        return [tried.written, *_backed_up(tried.backup)]
     file = ClientFile.read(client, path)
+    # The client's command has failed, but may have changed the file.
+    changed_by_command = tried.backup is not None and tried.backup.read_bytes() != file.raw
     if file.has_comments:
+        before = f" {_backed_up(tried.backup)[0]}." if changed_by_command else ""
         raise InstallError(
-            f"{path} has comments or trailing commas, which would be lost, so it was not changed. {by_hand}"
+            f"{path} has comments or trailing commas, which would be lost, so nothing was written to it.{before} "
+            f"{by_hand}"
         )
     file.put(name, new)
     if client.key_by == "prompt":
@@ -252,14 +257,27 @@ def _change(
             question for question in file.document.get("inputs", []) if question.get("id") not in QUESTIONS
         ]
         file.document["inputs"] = [*others, *questions(file.entries)]
-    return _backed_up(file.write(private=client.key_by == "file"))
+    backup = file.write(private=client.key_by == "file")
+    return _backed_up(tried.backup if changed_by_command else backup)
 
 
-def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any]) -> list[str]:
-    """Run the client's own commands, and return how it was written; empty if the file is wrong afterwards."""
+class _ByCommand(NamedTuple):
+    """What the client's own commands have done.
+
+    Args:
+        written: which command wrote the entry, for a person; empty if the file is wrong afterwards. It may be changed.
+        backup: of the file as it was before; `None` if there was none, or if the client has no such commands.
+    """
+
+    written: str = ""
+    backup: Path | None = None
+
+
+def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any]) -> _ByCommand:
+    """Run the client's own commands, if it has any."""
     commands = _own_commands(client, layout, name, new)
     if not commands:
-        return []
+        return _ByCommand()
     backup = ClientFile.read(client, path).back_up()
     for words in commands:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -268,10 +286,10 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict
             )
     written = ClientFile.read(client, path).entries.get(name, {})
     if any(written.get(key) != new.get(key) for key in ("command", "args", "env", client.url_key)):
-        return []
+        return _ByCommand(backup=backup)
     # The third word of VS Code's command is the entry.
     beginning = [word for word in commands[-1][:3] if not word.startswith("{")]
-    return [f"Written by: {' '.join(beginning)}", *_backed_up(backup)]
+    return _ByCommand(f"Written by: {' '.join(beginning)}", backup)
 
 
 def _own_commands(client: Client, layout: Layout, name: str, new: dict[str, Any]) -> list[list[str]]:
@@ -313,10 +331,12 @@ def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
         absent = f"{client.title} has no server named {arguments.name}: there is nothing to remove."
         return _outcome("absent", client, file.path, arguments, [absent])
     removable = is_ours(client, old, remote)
-    if not remote and not removable:
+    if not remote:  # without `--remote`, an entry of a shared server goes, too, if `install` wrote it
         address = old.get(client.url_key)
-        removable = is_shared_server(client, arguments.name, old) or was_written(
-            file.path, arguments.name, address
+        removable = (
+            removable
+            or is_shared_server(client, arguments.name, old)
+            or was_written(file.path, arguments.name, address)
         )
     if not removable:
         raise InstallError(

@@ -34,6 +34,7 @@ def stored(done: Stored, words: Words) -> Told:
 
 
 def _lead(done: Stored) -> str:
+    # Without a look at what is stored, the request was stored already by an earlier try of this same call.
     if done.status == "already_stored" and done.read_back:
         return "Already stored by an earlier call, nothing added"
     return "Stored and read back" if done.read_back else "Stored"

@@ -18,7 +18,7 @@ A sentence is a format string:
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quoted, sentence
 from reflexio_mcp.render.topic_words import TopicWords
@@ -34,6 +34,8 @@ from reflexio_mcp.results.facts import Fact, FactCode
 
 __all__ = ["SHELL", "Words", "refusal", "words_for_model"]
 
+CopyWords = Literal["plan", "correction", "deletion"]
+
 
 @dataclass(frozen=True)
 class Words:
@@ -48,8 +50,8 @@ class Words:
         way_back: a sentence for each state of the recovery copy.
         outcomes: why an item was not deleted, corrected or restored.
         cases: what a deletion means for a learning.
-        copies: two sentences about recovery copies: `plan` about the copy that a plan will make, `deletion` about the
-            copy of a deletion.
+        copies: sentences about recovery copies: `plan` and `correction` about the copy that such a plan will make,
+            `deletion` about the copy of a deletion.
     """
 
     facts: Mapping[FactCode, str] = field(default_factory=dict[FactCode, str])
@@ -60,7 +62,7 @@ class Words:
     way_back: Mapping[WayBackState, str] = field(default_factory=dict[WayBackState, str])
     outcomes: Mapping[Outcome, str] = field(default_factory=dict[Outcome, str])
     cases: Mapping[LearningCase, str] = field(default_factory=dict[LearningCase, str])
-    copies: Mapping[str, str] = field(default_factory=dict[str, str])
+    copies: Mapping[CopyWords, str] = field(default_factory=dict[CopyWords, str])
 
     def over(self, others: "Words") -> "Words":
         """Return both together: these words, and those of the others for which there are none here."""
@@ -116,7 +118,11 @@ class Words:
         has_copy = way_back.state in ("whole", "words", "text")
         if not has_copy:
             return said
-        return sentence(said, self.copies["deletion" if number else "plan"].format(number=number))
+        if number:
+            which: CopyWords = "deletion"
+        else:
+            which = "correction" if way_back.state == "text" else "plan"
+        return sentence(said, self.copies[which].format(number=number))
 
 
 class _Number:
@@ -264,7 +270,7 @@ ANYBODY: Final = Words(
         "window": "quotes only what stays",
         "unknown": "quotes nothing that is stored",
     },
-    copies={"plan": "", "deletion": ""},
+    copies={"plan": "", "correction": "", "deletion": ""},
 )
 
 _RESTORE_UNFINISHED: Final = (
@@ -331,6 +337,7 @@ _WITH_TOOLS: Final[Mapping[tuple[str, ...], Words]] = {
                 "restore_requests undoes the deletion. For a secret or personal data, use erase: it keeps no copy and "
                 "removes earlier copies."
             ),
+            "correction": "restore_requests undoes the correction.",
             "deletion": "restore_requests deletion={number} undoes it.",
         },
     ),

@@ -6,7 +6,7 @@ writes the same files into the plugin.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,13 +30,13 @@ class Skill:
 
     Args:
         when: when an assistant should use it, after "Use when".
-        before: what comes before the prompt's text.
+        before: what comes before the prompt's text: the tool that a step names, and the step.
     """
 
     name: str
     prompt_name: str
     when: str
-    before: str = ""
+    before: Sequence[tuple[str, str]] = ()
 
     @property
     def prompt(self) -> TaskPrompt:
@@ -51,15 +51,17 @@ class Skill:
         return f"{self.prompt.description} Use when {self.when}."
 
     def file(self, tools: Collection[str], *, confirm: str, learns: bool, first: str = "") -> str:
-        """Return the text of `SKILL.md`, which names only these tools.
+        """Return the text of `SKILL.md`.
 
         Args:
+            tools: the tools that it may name.
             first: a sentence for readers who get the file without the server.
         """
         prompt = self.prompt
         # A skill is about the person who talks, so it asks for no user.
         asked = {name: f"<{prompt.arguments[name]}>" for name in prompt.accepted(scoped=True)}
-        text = first + self.before + prompt.write(asked, tools, confirm=confirm, learns=learns)
+        before = "".join(step for tool, step in self.before if tool in tools)
+        text = first + before + prompt.write(asked, tools, confirm=confirm, learns=learns)
         if asked:
             text += " Replace what is in angle brackets; leave out what you do not know, and ask me if nothing is left."
         front = f"name: {self.name}\ndescription: {json.dumps(self.description)}"
@@ -76,8 +78,16 @@ SKILLS: Final = (
         "forget-something",
         "forget_conversation",
         "the person asks you to forget something",
-        "If no conversation is named, call list_requests with words for `contains`, show me what matches and ask what "
-        "to delete; for a single request call delete_request in place of delete_session. ",
+        (
+            (
+                "list_requests",
+                (
+                    "If no conversation is named, call list_requests with words for `contains`, show me what matches "
+                    "and ask what to delete. "
+                ),
+            ),
+            ("delete_request", "For a single request call delete_request in place of delete_session. "),
+        ),
     ),
     Skill("clean-up-test-run", "clean_up_test_run", "a test run or an experiment left requests in memory"),
 )

@@ -55,14 +55,14 @@ def days_with_today(transaction: Transaction) -> int:
 
 
 def certain_day(transaction: Transaction, *, has_clock: bool) -> date:
-    """Return the last day that something besides the present clock of one machine confirms.
+    """Return the last day that is sure to have come, even if the clock of this machine is ahead now.
 
-    A hold ends only when it is over on this day, too, so a clock that is ahead for a moment ends none.
+    A hold ends only when it is over on this day, too.
 
     Args:
-        has_clock: the database has a clock of its own, which confirms today. Without one, the day returned is the last
-            one before today on which the state was in use, or `date.min` if there was none. Days after today were noted
-            by a clock that was ahead, and do not count.
+        has_clock: the database has a clock of its own, so today is sure. Without one, the day returned is the last one
+            before today on which the state was in use, or `date.min` if there was none. Days after today were noted by
+            a clock that was ahead, and do not count.
     """
     if has_clock:
         return datetime.fromtimestamp(transaction.now, UTC).date()

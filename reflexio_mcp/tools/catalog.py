@@ -67,7 +67,9 @@ class ToolSpec:
 
     @property
     def permission(self) -> Permission:
-        """The permission that a caller needs: the highest, unless the declaration allows less."""
+        """The permission that a caller needs: to delete, which includes all others, unless the tool changes nothing or
+        is declared to need less.
+        """
         if self.allowed_with:
             return self.allowed_with
         return Permission.READ if self.read_only else Permission.DELETE

@@ -119,7 +119,8 @@ async def prepare_learnings(
     names_user = bool(selection.user_id and not scope.user_id)
     if not (narrower_than_user or names_user or everything):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
-    # If everything is taken, a person types the number of learnings.
+    # If everything of this server's user is taken, a person types the number of learnings. A user who is named is a
+    # selection, as in `delete_requests`.
     takes_everything = everything and not narrower_than_user and not selection.wanted.finding
     target = Learnings(selection, everything=takes_everything)
     options = Options(include_learnings=True, erase=erase, reason=reason)

@@ -301,7 +301,7 @@ def _rules(
     """Return the rules that make sense with a filter.
 
     Args:
-        narrow: the filter leaves out requests of a session.
+        narrow: the filter leaves out requests of a session, or all other sessions.
         continues: an earlier part of the audit has looked at other sessions.
     """
     rules: list[Rule] = []
@@ -495,10 +495,10 @@ async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, saw_ev
 
 
 def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:
-    """Return the filter for follow-up calls, which leaves out later arrivals.
+    """Return the filter for follow-up calls.
 
-    An end time would leave out the newest request of a session. For rules that need this request, the filter gets a
-    start time instead, only because a deletion needs some filter.
+    Its end time leaves out what arrives later. For rules about the newest request of a session it has none, because a
+    later arrival becomes the newest one. Then it gets a start time, only because a deletion needs some filter.
     """
     if rule.needs_newest:
         return replace(look.wanted, start_time=look.wanted.start_time or look.oldest, end_time=None)
@@ -527,9 +527,9 @@ def finding_row(
     rule = rule_of(name)
     wanted = _window(look, rule)
     judged = name in look.no_problem
-    # The calls name a filter if it selects just these requests. So no other session was compared, no request was judged
-    # to be no problem, the finding can be a filter, and the audit has not looked for words. An audit looks for words
-    # first, and for the finding in what it found. A filter does it the other way round.
+    # The calls name a filter only if it selects just these requests. These conditions make sure of it. Words are one of
+    # them because an audit looks for words first, and then for the finding in what has them. A filter looks for the
+    # finding first, so it would also select requests that only together with others have it.
     selected = gathered.from_one_session and not judged and not wanted.contains and name in FINDINGS
     given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
     show, act = calls_about(name, given, wanted, offer, selected=selected)

@@ -77,7 +77,8 @@ class Comparison:
     ) -> None:
         self._copied = copied
         self._later_texts = later_texts
-        # The copy of a correction names the text from before and the one that the correction wrote.
+        # The copy of a correction names the text from before and the one that the correction wrote. Each of these
+        # sets has one text, or none.
         self._new_texts = {
             key: {name.id for name in copies[key].names if name.kind == "text"} - {learning.digest}
             for key, learning in copied.items()

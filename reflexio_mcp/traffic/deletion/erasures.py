@@ -29,6 +29,7 @@ from reflexio_mcp.traffic.errors import needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import delete_by_id
+from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -228,6 +229,7 @@ def notes_of_copies(state: State, owner: Owner, erasure: Erasure) -> list[CopyNo
 
 
 async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
+    policy_holds = scope.policy.now().hold
     found = await _stored(scope, state, notes)
     holds = await holds_on(scope, [item for items in found.values() for item in items], state, owner)
     held = {number for number, items in found.items() if any(item.id in holds for item in items)}
@@ -238,7 +240,7 @@ async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mu
         if item.id not in holds and item.id != note.corrected
     ]
     if going:
-        await _delete(scope, going)
+        await _delete(scope, going, policy_holds)
         there = await _stored(scope, state, [note for note in notes if note.number in found])
     else:
         there = found
@@ -358,15 +360,28 @@ async def _stored_learnings(scope: Scope, state: State, notes: Sequence[MustGo])
     return found
 
 
-async def _delete(scope: Scope, items: Iterable[Item]) -> None:
+async def _delete(scope: Scope, items: Iterable[Item], looked_at: Sequence[Hold]) -> None:
+    """Delete items, unless the holds change meanwhile. Then the rest stays, for a look that knows the new holds.
+
+    Args:
+        looked_at: the holds of which none keeps any of the items.
+    """
+
+    def holds_changed() -> bool:
+        return scope.policy.now().hold != looked_at
+
+    async def held(learning_ids: Sequence[str]) -> Collection[str]:
+        return learning_ids if holds_changed() else ()
+
     by_id = {(item.kind, item.id): item for item in items}
     requests = [item.id for item in by_id.values() if item.kind == "request"]
-    if requests:
+    if requests and not holds_changed():
         await scope.client.delete_requests_by_ids(requests)
     for item in by_id.values():
-        if item.kind == "interaction":
+        if item.kind == "interaction" and not holds_changed():
             await scope.client.delete_interaction(item.user_id, int(item.id))
-    await delete_by_id(scope, [item.id for item in by_id.values() if item.is_learning], sent=set())
+    learnings = [item.id for item in by_id.values() if item.is_learning]
+    await delete_by_id(scope, learnings, set(), held)
 
 
 @dataclass

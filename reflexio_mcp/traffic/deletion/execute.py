@@ -376,6 +376,7 @@ class _Act:
 
     async def _delete_user(self, target: User, *, looks_again: bool = False) -> ReflexioError | None:
         ids = [item.id for item in self.planned.items]
+        holds = self.scope.policy.now().hold
         stored = await target.read_stored(self.scope, self.progress)
         held = await self._note_held(stored.items)
         self.unplanned = _unplanned(stored.items, self.planned.items)
@@ -383,7 +384,7 @@ class _Act:
         if self.unplanned:
             return None  # one call would delete what nobody has agreed to, and no cap has counted
         kept = held or target.hold(self.scope, stored) or await self._held_copies()
-        if kept or await self._held_since(stored.items):
+        if kept:
             self.ledger.note_held(ids)  # one call would delete the held items too
             return None
         requests = [item for item in stored.items if item.kind == "request"]
@@ -391,6 +392,8 @@ class _Act:
         all_read = not stored.part_unread
         if all_read and not looks_again and await self._more_requests(target.wanted.user_id, requests):
             return await self._delete_user(target, looks_again=True)
+        if self.scope.policy.now().hold != holds:
+            return await self._delete_user(target)
 
         async def clear() -> DeleteReply:
             reply = await self.scope.client.clear_user_data(target.wanted.user_id)
@@ -434,7 +437,7 @@ class _Act:
             return await self._send(client.delete_requests_by_ids(ids), ids)
         by_id = {item.id: item for item in batch}
         for item_id in ids:  # the API deletes one interaction per call, so a batch takes minutes
-            if await self._note_held([by_id[item_id]]):
+            if await self._held_since([by_id[item_id]]):
                 continue
             call = client.delete_interaction(batch[0].user_id, int(item_id))
             if fault := await self._send(call, [item_id]):
@@ -543,9 +546,15 @@ class _Act:
     async def _held_since(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps, if the holds have changed since this job began.
 
-        What is about to be deleted was looked at before copies were kept, which can take a while.
+        What is about to be deleted was looked at before copies were kept, which can take a while. The holds can change
+        during this look, too.
         """
-        return await self._note_held(items) if self._holds_changed else set()
+        held: set[str] = set()
+        looked_at = self.holds
+        while (holds := self.scope.policy.now().hold) != looked_at:
+            looked_at = holds
+            held |= await self._note_held(items)
+        return held
 
     @property
     def _holds_changed(self) -> bool:
@@ -617,14 +626,16 @@ class _Act:
             return
 
         async def keep(learnings: Sequence[Learning]) -> set[str]:
-            stay = await self._keep([copy_of_learning(learning) for learning in learnings])
-            return stay | await self._held_since(list(map(learning_item, learnings)))
+            return await self._keep([copy_of_learning(learning) for learning in learnings])
+
+        async def held(learning_ids: Iterable[str]) -> set[str]:
+            return await self._held_since([learning_item(self.going[key]) for key in learning_ids])
 
         users = sorted({item.user_id for item in planned.items})
         try:
             await self._claim(item for item in planned.items if item.is_learning)
             deleted = await delete_learnings(
-                self.scope, users, self._learnings_to_delete, keep, progress=self.progress
+                self.scope, users, self._learnings_to_delete, keep, held, progress=self.progress
             )
         except TrafficError as failure:  # nothing was sent
             deleted = DeletedLearnings(left=planned.selected.learned, failure=failure)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.copies import Reading
 from reflexio_mcp.state.keys import KEY_ADVICE
 from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -162,7 +163,7 @@ async def _copied_requests(
         turns = turns_of([request])
         return any_request or any(number in listed or quoted.said_in(turn) for number, turn in turns.items())
 
-    def read() -> list[RequestWithInteractions]:
+    def chosen(reading: Reading) -> list[RequestWithInteractions]:
         return [
             copy
             for copy in map(content_of, reading)
@@ -173,7 +174,7 @@ async def _copied_requests(
 
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
         reading = state.copies.read(owner, having={Name.of("user", user_id)})
-        copied = await in_thread(read)
+        copied = await in_thread(chosen, reading)
     if reading.damaged:
         raise _holds_unknown(Fact(code=FactCode.COPIES_DAMAGED, number=reading.damaged))
     return copied

@@ -16,6 +16,7 @@ from reflexio_mcp.traffic.learnings.records import Learning
 
 __all__: list[str] = []
 
+# `taken_back` is what somebody deleted; what Reflexio itself let go is another kind of change.
 KIND_OF_DEED: Final[Mapping[str, ChangeKind]] = {
     "corrected": "corrected",
     "deleted": "taken_back",

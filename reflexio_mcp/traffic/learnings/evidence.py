@@ -355,7 +355,7 @@ def _contains_in_order(text: str, parts: Sequence[str]) -> bool:
 
 
 def similarity(quote: str, said: str) -> float:
-    """Compare letters of a quote with the most similar part of a text: 1 is equal, 0 has nothing in common."""
+    """Compare letters of a quote with the most similar part of a text: 1 is equal, 0 is anything below `NEAR`."""
     from rapidfuzz import fuzz  # most quotes are exact
 
     # A text that is shorter than the quote has to be similar to all of the quote, not to a part of it.

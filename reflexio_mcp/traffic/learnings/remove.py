@@ -55,7 +55,8 @@ class DeletedLearnings:
 
     Args:
         left: learnings that are still stored; `None` if they could not be read.
-        still_learning: users whose learning was active or not checked. New learnings can contain the deleted text.
+        still_learning: users whose learning was active or not checked; empty after a `failure` of the check. New
+            learnings can contain the deleted text.
         sent: ids in delete calls that took effect or may still do so.
     """
 
@@ -71,6 +72,7 @@ async def delete_learnings(
     users: Sequence[str],
     look: Callable[[], Awaitable[Learned]],
     keep: Callable[[Sequence[Learning]], Awaitable[Collection[str]]],
+    held: Callable[[Sequence[str]], Awaitable[Collection[str]]],
     *,
     progress: Progress,
     seconds: float = WAIT_SECONDS,
@@ -80,6 +82,7 @@ async def delete_learnings(
     Args:
         look: reads the learnings to delete.
         keep: keeps recovery copies of the learnings before they are deleted; returns the ids of those that stay.
+        held: returns which of some ids a hold keeps by now. It is asked before each call that deletes.
         seconds: longest wait for the end of learning; then the learnings are deleted anyway.
     """
     until = anyio.current_time() + seconds
@@ -97,7 +100,7 @@ async def delete_learnings(
             stay = await keep(found.learnings)
             going = [learning_id for learning_id in found.linked if learning_id not in stay]
             tried.update(going)
-            await delete_by_id(scope, going, sent)
+            await delete_by_id(scope, going, sent, held)
             if busy or not going:  # after a wait in vain, or if all stay, another round would be the same
                 break
     except (ReflexioError, TrafficError) as error:
@@ -113,25 +116,34 @@ async def delete_learnings(
     return DeletedLearnings(gone, left, still_learning=busy, failure=failure, sent=frozenset(sent))
 
 
-async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]) -> None:
+async def _none_held(_learning_ids: Sequence[str]) -> Collection[str]:
+    return ()
+
+
+async def delete_by_id(
+    scope: Scope,
+    learning_ids: Sequence[str],
+    sent: set[str],
+    held: Callable[[Sequence[str]], Awaitable[Collection[str]]] = _none_held,
+) -> None:
     """Delete learnings by id. The API does not check the user, so the caller has checked the owners.
 
     Args:
         sent: receives ids that are deleted, or may be.
+        held: as `delete_learnings` takes it.
     """
     calls: tuple[tuple[Kind, Callable[[list[str]], Awaitable[object]]], ...] = (
         ("profile", scope.client.delete_profiles),
         ("user_playbook", scope.client.delete_user_playbooks),
     )
     for kind, delete in calls:
-        ids = sorted(
-            learning_id.removeprefix(f"{kind}:")
-            for learning_id in learning_ids
-            if learning_id.startswith(f"{kind}:")
-        )
+        ids = sorted(learning_id for learning_id in learning_ids if learning_id.startswith(f"{kind}:"))
         for start in range(0, len(ids), MAX_DELETE_IDS):
             batch = ids[start : start + MAX_DELETE_IDS]
-            await send(delete(batch), [f"{kind}:{number}" for number in batch], sent)
+            stay = await held(batch)
+            if free := [learning_id for learning_id in batch if learning_id not in stay]:
+                call = delete([learning_id.removeprefix(f"{kind}:") for learning_id in free])
+                await send(call, free, sent)
 
 
 async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> bool:
@@ -218,8 +230,8 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
     pause = FIRST_PAUSE
 
     async def look(user_id: str) -> None:
-        # If the first look at many users takes longer than the wait, the rest is not checked. The last look begins when
-        # the wait is over, and checks all users that are left.
+        # Only the first look, at perhaps many users, stops when the wait is over. Every later one is at those that were
+        # busy, and checks them all.
         if is_first_look and anyio.current_time() > until:
             return
         generated = any(generation and generation.runs_for(user_id) for generation in generations)

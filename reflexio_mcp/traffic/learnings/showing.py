@@ -94,7 +94,7 @@ class LearningRows:
         return LearningRow(
             learning_id=scope.shown_id(learning.learning_id),
             state=shown_name(learning.state),
-            held=self._hold(learning, evidence.sources),
+            held=self._hold(learning, evidence.possible_turns),
             known_since=at(since) if since else None,
             changed_at=at(learning.changed_at) if learning.changed_at else None,
             user_id=None if self._names_user else scope.shown_id(learning.user_id),

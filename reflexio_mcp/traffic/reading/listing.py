@@ -285,7 +285,8 @@ class _Walk:
         page = collector()
         await self._look(page)
         while self._is_partial and not await self._pager.ready_for_cursor():
-            # The pager has waited until the newest second was complete. The page is filled again from the start.
+            # A cursor could skip what arrives in the newest second. `ready_for_cursor` has waited for its end, so the
+            # page is filled again from the start.
             page = collector()
             await self._look(page)
         return page

@@ -194,7 +194,7 @@ def _interactions(
     rows: list[InteractionRow] = []
     for number, interaction in enumerate(item.interactions[index:], index):
         chars, other_chars = content_chars, OTHER_CHARS
-        # Sizes that cannot fit are not tried, because escaping so much text can take long.
+        # The first interaction is cut until it fits. First by its size alone, because escaping much text can take long.
         content_left = 0 if masked else len(interaction.content) - begin
         while room.empty and chars > LEAST_CHARS and min(chars, content_left) > room.most_chars:
             chars, other_chars = _less(chars, other_chars)
@@ -208,7 +208,6 @@ def _interactions(
                 other_chars=other_chars,
                 masked=masked,
             )
-            # The first interaction is cut until it fits.
             if room.fits(row) or not room.empty or chars <= LEAST_CHARS:
                 break
             chars, other_chars = _less(chars, other_chars)

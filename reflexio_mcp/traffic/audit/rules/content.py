@@ -106,8 +106,15 @@ def passage_as_data(text: str, passage: "Passage", covered: Sequence[Span]) -> s
     shown.append(text[start : passage.end])
     words = " ".join("".join(shown).split())
     if len(words) > PASSAGE_CHARS:
-        words = f"{words[:PASSAGE_CHARS]}…"
+        words = f"{_without_half_marker(words[:PASSAGE_CHARS])}…"
     return words.replace(" ", "·")
+
+
+def _without_half_marker(words: str) -> str:
+    """Leave out the beginning of `COVERED` at the end, where words were cut."""
+    begin = words.rfind(COVERED[0])
+    is_half = begin >= 0 and words[begin:] != COVERED and COVERED.startswith(words[begin:])
+    return words[:begin] if is_half else words
 
 
 def passage_parts(shown: str) -> list[str]:
