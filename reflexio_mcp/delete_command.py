@@ -94,8 +94,8 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     """Show the plan, ask, delete, and show the receipt.
 
     Returns:
-        1 if nobody agreed, an id was not found, a planned item was not deleted, or the receipt says to call again; else
-        0, also if nothing matched, a hold keeps all that expired, or this is a dry run.
+        1 if nobody agreed, an id was not found, an item was not deleted, also because of a hold, or the receipt says to
+        call again; else 0, also if nothing matched, this is a dry run, or a hold keeps what expired.
     """
     _check_may_change(arguments, settings, "delete_requests")
     if not arguments.erase:  # Recovery copies to erase may exist without a store.
@@ -188,7 +188,8 @@ def _plan_ask_and_act(
     with job.running("Run the command again to finish"):
         receipt = _run(act, settings, caller, job.progress)
     _show_receipt(screen, planned, receipt)
-    did_all = receipt.finished and not receipt.not_deleted and not planned.plan.not_found
+    kept_by_hold = bool(planned.held) and not expires
+    did_all = receipt.finished and not (receipt.not_deleted or planned.plan.not_found or kept_by_hold)
     return 0 if did_all else 1
 
 

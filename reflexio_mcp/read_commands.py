@@ -23,7 +23,7 @@ from reflexio_mcp.render.deletion import counts, learning_line
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.answer_size import Room
-from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place
+from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, NotLooked, Place
 from reflexio_mcp.results.base import Row, visible
 from reflexio_mcp.results.deletion import (
     Change,
@@ -245,6 +245,8 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
         screen.rows(result, nothing, SHELL.say(result.facts), more)
     else:
         screen.show(result)
+        if isinstance(result, AuditResult) and not result.findings:
+            screen.say("Nothing was found.")
         screen.say(SHELL.say(result.facts))
     return 0
 

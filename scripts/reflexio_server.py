@@ -12,6 +12,7 @@ sentence-transformers, transformers, onnxruntime, braintrust, gepa, xlsxwriter a
 `python_version < "3"`.
 """
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -183,6 +184,11 @@ def _digest() -> str:
 
 if __name__ == "__main__":
     bootstrap.require_python()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["install"])
+    parser.parse_args()
     try:
         print(install())
     except ServerError as error:

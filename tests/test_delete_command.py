@@ -180,6 +180,21 @@ def test_with_yes_exactly_the_filter_goes(run: Run, store: str) -> None:
     assert (code, "Nothing was found" in said) == (0, True)
 
 
+def test_what_a_hold_keeps_fails_and_the_others_go(run: Run, store: str, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nusers = ["bob"]\nreason = "audit"\n', encoding="utf-8")
+    words = ["--source", "ci.e2e", "--yes", "--policy", str(policy)]
+    code, said = run("delete", *words, "--dry-run")
+    assert (code, left(store)) == (0, ALL)
+    code, said = run("delete", *words)
+    assert (code, left(store)) == (1, ALL - {"e2e-1", "e2e-2"})
+    assert "1 item is left out, on hold" in said
+    run("receipt", "1", "--output", str(tmp_path / "receipt"))
+    page = (tmp_path / "receipt.html").read_text("utf-8")
+    assert "on hold" in page
+    assert str(policy) not in page
+
+
 def test_an_id_that_is_not_there_fails_and_the_others_go(run: Run, store: str) -> None:
     code, said = run("delete", "e2e-1", "nowhere", "--yes")
     assert (code, "not found: nowhere" in said) == (1, True)

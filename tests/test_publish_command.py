@@ -86,7 +86,11 @@ def test_an_own_id_makes_a_repeat_safe(run: Run) -> None:
         (["--user", "Hello."], "", "Whose request is it? Add --user-id."),
         (["--user-id", "ada"], "no JSON", "FILE is not JSON in UTF-8"),
         (["--user-id", "ada"], "[" * 100_000, "FILE is not JSON in UTF-8"),
-        (["--user-id", "ada"], '[{"contnt": "x"}]', "interactions[0].contnt is not a field here."),
+        (
+            ["--user-id", "ada"],
+            '[{"contnt": "x"}]',
+            "interactions[0].contnt is not a field here. Fields: role, content, created_at,",
+        ),
         (["--user-id", "ada"], '{"role": "User"}', "interactions must be a list."),
         (["--user-id", "ada", "--user", " "], "", "interactions[0] is empty"),
         (["--user-id", "ada", "there/is/no.json"], "", "FILE cannot be read: No such file or directory."),

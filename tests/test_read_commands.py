@@ -426,6 +426,13 @@ def test_a_store_that_does_not_learn_says_so(run: Run) -> None:
     assert "does not learn" in run("learned", "--user-id", "ada", code=1)
 
 
+def test_an_audit_and_an_export_without_a_hit_say_so(run: Run, tmp_path: Path) -> None:
+    assert "Nothing was found." in run("audit", "--finding", "duplicate", "--session-id", "long")
+    said = run("export", "--user-id", "nobody", "--output", str(tmp_path / "nobody.zip"))
+    assert "Nothing that matches is stored." in said
+    assert "users: 0" in said
+
+
 def test_an_export_neither_replaces_a_file_nor_makes_a_folder(run: Run, tmp_path: Path) -> None:
     there, nowhere = tmp_path / "there.zip", tmp_path / "missing" / "file.zip"
     there.write_text("mine")

@@ -35,6 +35,7 @@ from reflexio_mcp.results.deletion import (
     TaughtLearning,
     Who,
 )
+from reflexio_mcp.results.facts import FactCode
 
 __all__ = ["counts", "deletion_text", "learning_line", "question", "receipt_page", "restore_text"]
 
@@ -183,7 +184,8 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
         "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [quoted(receipt.reason) if receipt.reason else ""],
         "What remains": [
-            *map(ANYBODY.of, receipt.facts),
+            # The file is the operator's business, not that of the person who gets the receipt.
+            *(ANYBODY.of(fact) for fact in receipt.facts if fact.code is not FactCode.HOLD_FILE),
             f"Kept for an undo: {_copy(found)}.",
         ],
         "How it was checked": [

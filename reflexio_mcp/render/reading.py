@@ -448,7 +448,9 @@ def exported(done: Exported, words: Words) -> Told:
     return Told(
         stored=[f"filter: {archive.filter}", *named_in_fence(archive.facts)],
         values=lines(
-            "In the archive:",
+            "In the archive:"
+            if any(archive.counts.values())
+            else "Nothing that matches is stored. In the archive:",
             row(*(f"{name}: {count:,}" for name, count in archive.counts.items())),
             _found_in(archive),
             f"The requests arrived from {moment(archive.period[0])} until {moment(archive.period[1])}."

@@ -127,7 +127,18 @@ def invalid_arguments(error: ValidationError) -> str:
 def _sentence(problem: "ErrorDetails") -> str:
     template = PROBLEMS.get(problem["type"])
     text = template.format(**problem.get("ctx", {})) if template else f": {problem['msg']}."
-    return f"{_field(problem['loc'])}{text}"
+    return f"{_field(problem['loc'])}{text}{_known_fields(problem)}"
+
+
+def _known_fields(problem: "ErrorDetails") -> str:
+    """Name the fields of an interaction, if the problem is another field there."""
+    location = problem["loc"]
+    is_field_of_interaction = len(location) == 3 and location[0] == "interactions"
+    if problem["type"] != "extra_forbidden" or not is_field_of_interaction:
+        return ""
+    from reflexio_mcp.rest.models import Interaction  # few calls need it
+
+    return f" Fields: {', '.join(Interaction.model_fields)}."
 
 
 def _field(location: tuple[int | str, ...]) -> str:

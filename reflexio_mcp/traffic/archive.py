@@ -185,12 +185,14 @@ class Export:
                     digest = hashlib.sha256()
                     failures += await self._fill(name, read, partial(self._write, name, lines, digest))
                     digests[f"{name}.jsonl"] = digest.hexdigest()
+            # Of a user of whom nothing is stored, nobody knows whether they exist.
+            users = len(self._users) if self._counts.total() else 0
             manifest = Manifest(
                 made_at=at(time.time()),
                 backend=self._backend,
                 filter=visible(filter_in_words(self._wanted, words=not self._redact, plain=True))
                 or "no filter",
-                counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
+                counts={**self._counts, "users": users, "sessions": len(self._sessions)},
                 findings=dict(self._findings),
                 period=list(map(at, self._period)),
                 sha256=digests,

@@ -51,7 +51,7 @@ def test_every_code_has_words(table: Words) -> None:
     assert set(table.way_back) == set(get_args(WayBackState))
     assert set(table.outcomes) == set(get_args(Outcome))
     assert set(table.cases) == set(get_args(LearningCase))
-    assert set(table.copies) == {"plan", "deletion"}
+    assert set(table.copies) == {"plan", "correction", "deletion"}
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
