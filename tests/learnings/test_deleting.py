@@ -94,6 +94,17 @@ async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: 
     assert await world.ids() == {"r1", "r2"}
 
 
+@pytest.mark.parametrize("where", [{"request_id": "r1"}, {"session_id": "s"}])
+async def test_words_beside_a_request_or_a_session_leave_what_was_learned_there_and_does_not_have_them(
+    world: World, where: dict[str, str]
+) -> None:
+    await two(world)
+    async with world.connect() as caller:
+        receipt = await caller.confirmed("delete_learnings", **where, contains="morning")
+    assert (receipt["status"], receipt["deleted"]) == ("complete", {"learnings": 1})
+    assert left(world) == {"p", "q"}
+
+
 @pytest.mark.parametrize("returned", [True, False])
 async def test_sources_that_cannot_be_read_are_not_called_gone(world: World, returned: bool) -> None:
     await world.put("r1")
