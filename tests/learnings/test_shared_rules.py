@@ -245,6 +245,25 @@ async def test_a_decision_whose_answer_was_lost_is_looked_for_and_not_sent_again
     assert world.backend.calls[DECIDE] == 2
 
 
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+async def test_a_rule_that_somebody_deletes_after_its_decision_is_not_counted_as_decided(
+    world: World, decision: str
+) -> None:
+    world.backend.agent_playbooks = {1: ["ada"], 2: ["ada"]}
+
+    async def delete() -> None:
+        del world.backend.agent_playbooks[1]
+
+    async def decided() -> None:
+        world.backend.before[RULES] = [delete]
+
+    world.backend.before[DECIDE] = [nothing, decided]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1", "2"], decision=decision)
+    assert (receipt["status"], receipt["corrected"]) == ("complete", 1)
+    assert receipt["not_deleted"] == [{"why": "gone_before", "count": 1, "ids": ["agent_playbook:1"]}]
+
+
 async def test_a_rejection_after_a_lost_answer_is_not_overridden(world: World) -> None:
     """Whoever rejects it does so in Reflexio, where no claim of this server counts."""
     world.backend.agent_playbooks = {1: ["ada"]}
