@@ -69,6 +69,23 @@ async def test_ids_with_a_user_take_that_users_requests_alone(world: World) -> N
     assert await world.ids() == {"r2"}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "said"), [("only", "for evaluation only"), ("never", "not for evaluation only")]
+)
+async def test_a_list_a_plan_and_its_record_say_which_requests_evaluation_only_selects(
+    world: World, chosen: str, said: str
+) -> None:
+    await world.put("r1", evaluation_only=True)
+    await world.put("r2")
+    asked = {"user_id": "ada", "evaluation_only": chosen}
+    async with world.connect() as caller:
+        page = await caller.call("list_requests", **asked)
+        plan = await caller.plan("delete_requests", **asked)
+        await caller.receipt("delete_requests", **asked, confirm=plan["confirm"])
+        [past] = (await caller.call("get_status"))["deletions"]
+    assert page["looked_at"]["filter"] == plan["target"] == past["target"] == f"user ada, {said}"
+
+
 async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_to_erase(
     world: World,
 ) -> None:
