@@ -213,6 +213,16 @@ async def test_of_a_person_without_anything_that_is_returned_the_rest_is_cleared
     assert world.backend.calls["/api/clear_user_data"] == 1
 
 
+async def test_no_number_is_typed_to_clear_a_person_of_whom_nothing_is_seen(world: World) -> None:
+    person = Person(lambda message: {"delete": True})
+    async with world.connect(person=person) as caller:
+        answer = await caller.call("delete_requests", **ALL_OF_ADA)
+    [question] = person.seen
+    assert "type the number" not in question
+    assert answer["status"] == "complete"
+    assert world.backend.calls["/api/clear_user_data"] == 1
+
+
 async def test_a_profile_past_its_expiry_is_counted_and_goes(world: World) -> None:
     await world.put("r1")
     await world.learn("p", "r1", expires=1)
