@@ -135,6 +135,21 @@ async def test_something_else_that_is_stored_under_the_id_by_then_stays(
     assert await world.ids() == {"r0", "r1"}
 
 
+async def test_something_else_that_was_deleted_under_the_id_by_then_comes_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await deleted(world, "r0", "r1")
+    await died_after_storing_r1(world, monkeypatch, number)
+    await world.rest.delete_requests_by_ids(["r1"])
+    await world.put("r1", text="quite another thing")
+    async with world.connect(CONFIRM="off") as caller:
+        later = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        assert await world.ids() == {"r0"}
+        done = await caller.call("restore_requests", deletion=later)
+    assert (done["status"], done["restored"].get("requests")) == ("complete", 1)
+    assert await world.ids() == {"r0", "r1"}
+
+
 async def test_a_hold_that_is_set_by_then_keeps_it(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
