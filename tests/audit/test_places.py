@@ -19,6 +19,7 @@ from reflexio_mcp.traffic.audit.rules.base import Session
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate, DuplicateRun
 from reflexio_mcp.traffic.deletion.targets import Filtered
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.stored import GITHUB_TOKEN, TOOLS, audit, found, request, store
@@ -266,6 +267,31 @@ async def test_a_run_beside_other_requests_of_its_source_is_never_deleted_by_a_f
         row = found(await audit(client), "duplicate")
     assert row
     assert [run.act for run in row.runs] == [None]
+
+
+async def test_a_run_in_a_part_of_an_audit_is_never_deleted_by_a_filter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What another part of the audit has looked at may be of the same source and time."""
+    texts = [f"The {number} kettle leaks at the handle." for number in range(20)]
+    first = [
+        request(f"chat-{number}", text, session_id="c", source="chat") for number, text in enumerate(texts)
+    ]
+    again = [
+        request(f"import-{number}", text, session_id="i", source="import")
+        for number, text in enumerate(texts)
+    ]
+    other = request("other", "Something else was said then.", session_id="x", source="import")
+    async with store(*first, *again, other) as client:
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+        part = await audit(client)
+        monkeypatch.undo()
+        scope = Scope(client=client, learns=False)
+        rest = await audit(client, after=open_cursor(scope, part.cursor, "audit", TrafficFilter()))
+    assert (part.traffic.requests, rest.traffic.requests) == (1, 40)
+    row = found(rest, "duplicate")
+    assert row
+    assert [(run.source, run.requests, run.act) for run in row.runs] == [("import", 20, None)]
 
 
 @pytest.mark.parametrize("beside", [False, True])
