@@ -89,7 +89,7 @@ def test_an_own_id_makes_a_repeat_safe(run: Run) -> None:
         (
             ["--user-id", "ada"],
             '[{"contnt": "x"}]',
-            "interactions[0].contnt is not a field here. Fields: role, content, created_at,",
+            "contnt is not a field here. Fields: role, content, ",
         ),
         (["--user-id", "ada"], '{"role": "User"}', "interactions must be a list."),
         (["--user-id", "ada", "--user", " "], "", "interactions[0] is empty"),
