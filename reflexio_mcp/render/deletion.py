@@ -336,8 +336,8 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
             f"Fingerprint of this change: {fingerprint}",
         )
     asked = f"Delete {counts(plan.selected)}{users}"
-    if plan.earlier and plan.selected == Counts():
-        asked = "Finish an interrupted deletion"
+    if plan.selected == Counts():  # nothing that can be seen
+        asked = "Finish an interrupted deletion" if plan.earlier else f"Delete what may be left{users}"
     return lines(
         f"{asked}? {undo}",
         "" if number is None else f"To delete, type the number of {noun}s: {number}",

@@ -218,6 +218,7 @@ async def test_no_number_is_typed_to_clear_a_person_of_whom_nothing_is_seen(worl
     async with world.connect(person=person) as caller:
         answer = await caller.call("delete_requests", **ALL_OF_ADA)
     [question] = person.seen
+    assert question.startswith("Delete what may be left? ")
     assert "type the number" not in question
     assert answer["status"] == "complete"
     assert world.backend.calls["/api/clear_user_data"] == 1
