@@ -55,6 +55,7 @@ class Intended(NamedTuple):
         back: id and user of each learning that becomes current again.
         first_chain: chain value of its first log line; `None` in the earlier form.
         erases: of an erasure: the names of what it erases, by user.
+        call: a tag of all that its caller asked for; empty in the earlier form, and for a restore.
     """
 
     target: str
@@ -63,6 +64,7 @@ class Intended(NamedTuple):
     back: Sequence[tuple[str, str]] = ()
     first_chain: str | None = None
     erases: Mapping[str, Sequence[str]] | None = None
+    call: str = ""
 
 
 class JobEnd(NamedTuple):
@@ -189,6 +191,7 @@ class JobSeals:
             damaged=end is None or not row.says(end) or not is_time(row.at),
             back=[(learning_id, user_id) for learning_id, user_id in intended.back],
             erases={user: list(map(Name, names)) for user, names in (intended.erases or {}).items()},
+            call=intended.call,
         )
 
     def _intention_of_this_state(self, row: JobRow) -> Intended | None:

@@ -124,6 +124,8 @@ class Intention:
         back: id and user of each learning that becomes current again.
         erases: of an erasure: the names of what it is about to erase, by user.
         facts: content of the first log line.
+        call: all that makes it the same call as another one. Only a tag of it is recorded, because it has searched
+            words.
     """
 
     tool: str
@@ -134,6 +136,7 @@ class Intention:
     back: Sequence[tuple[str, str]] = ()
     erases: Mapping[str, Sequence[Name]] = field(default_factory=dict[str, Sequence[Name]])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    call: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ class Deletion(NamedTuple):
         back: id and user of each learning that it meant to make current again.
         erases: of an erasure: the names of what it meant to erase, by user. They are requests, interactions, and
             learnings with the digests of their texts.
+        call: the tag of its call; empty for a restore, and in records of earlier versions.
     """
 
     number: int
@@ -188,6 +192,7 @@ class Deletion(NamedTuple):
     damaged: bool = False
     back: Sequence[tuple[str, str]] = ()
     erases: Mapping[str, Sequence[Name]] = MappingProxyType({})
+    call: str = ""
 
 
 class ErasedBefore(NamedTuple):

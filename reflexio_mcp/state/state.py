@@ -217,6 +217,7 @@ class State:
             intention.planned,
             intention.back,
             erases=dict(intention.erases),
+            call=self._keys.tag("call", intention.call) if intention.call else "",
         )
 
         def first_line(number: int) -> dict[str, Any]:
@@ -796,14 +797,11 @@ class State:
             number: only this deletion or restore.
             restorable: only deletions that left copies.
         """
-        keys = self._keys
-        users = keys.tags("user", owner.user)
-        rows = self.database.read(
-            f"SELECT (SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), {COLUMNS} "  # noqa: S608
-            "FROM main.deletions "
-            "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
+        users = self._keys.tags("user", owner.user)
+        return self._recorded(
+            owner,
+            "(? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
             "AND ? IN (0, id) AND (? OR id IN (SELECT deletion FROM main.copies)) ORDER BY id DESC LIMIT ?",
-            self._keys.accounts(owner),
             not owner.user,
             users,
             users,
@@ -811,6 +809,33 @@ class State:
             not restorable,
             most,
         )
+
+    def last_unfinished(self, owner: Owner, call: str) -> Deletion | None:
+        """Return the last deletion of this account and user, or of every user, by the same call, if it did not finish.
+
+        Args:
+            call: as in its `Intention`.
+        """
+        tags = self._keys.tags("call", call)
+        of_owner = "(? OR user_id IN ?) AND restores = 0 AND {} ORDER BY id DESC"
+        users = (not owner.user, self._keys.tags("user", owner.user))
+        # The outcome is empty as long as no end is recorded.
+        unfinished = self._recorded(owner, of_owner.format("outcome IN ('', 'incomplete')"), *users)
+        last = next((record for record in unfinished if record.call in tags), None)
+        if last is None:
+            return None
+        later = self._recorded(owner, of_owner.format("id > ?"), *users, last.number)
+        return None if any(record.call in tags for record in later) else last
+
+    def _recorded(self, owner: Owner, condition: str, *parameters: Any) -> list[Deletion]:
+        """Return the deletions and restores of an account that meet a condition, in its order."""
+        rows = self.database.read(
+            f"SELECT (SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), {COLUMNS} "  # noqa: S608
+            f"FROM main.deletions WHERE account IN ? AND {condition}",
+            self._keys.accounts(owner),
+            *parameters,
+        )
+        users = self._keys.tags("user", owner.user)
         found: list[Deletion] = []
         for may_return, *values in rows:
             row = JobRow.of(values)

@@ -64,7 +64,7 @@ class Place:
         self.keys.update(keys)
         return State(database, lambda: keys, limit=limit, days=days, folder=self.folder)
 
-    def sql(self, statement: str, *parameters: float) -> None:
+    def sql(self, statement: str, *parameters: float | bytes) -> None:
         """Do to the tables what the state itself never does."""
         with closing(self.database()) as database, database.transaction() as transaction:
             transaction.execute(statement, *parameters)

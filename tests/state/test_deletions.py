@@ -1,8 +1,20 @@
 """The cap, plan codes and records of deletions."""
 
+import json
+
 import pytest
 
-from reflexio_mcp.state.records import CapReached, Claimed, CodeUsed, Intention, Name, Owner
+from reflexio_mcp.state.job_rows import COLUMNS, JobRow, JobSeals
+from reflexio_mcp.state.keys import Keys
+from reflexio_mcp.state.records import (
+    CapReached,
+    Claimed,
+    CodeUsed,
+    Intention,
+    JobNumber,
+    Name,
+    Owner,
+)
 from reflexio_mcp.state.restores import jobs_not_over
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
@@ -227,6 +239,72 @@ def test_no_words_ids_or_names_can_be_read_in_the_tables_and_no_digest_without_t
     again.keep(ALICE, number, [copied("canary-id", "canary-user", "canary words")])
     one, _, other = place.rows("SELECT account, user_id, names FROM main.copies ORDER BY id")
     assert set(one).isdisjoint(other)
+
+
+def by_call(state: State, owner: Owner, call: str) -> JobNumber:
+    return state.begin(owner, Intention("delete_requests", "requests that contain words", 1, call=call))
+
+
+def test_a_call_that_did_not_finish_is_found_until_the_same_call_has(place: Place) -> None:
+    state = place.process()
+    first = by_call(state, ALICE, "canary of a call")
+    ended(state, ALICE, by_call(state, ALICE, "another call"))
+    for _ in range(30):
+        deleted(state, ALICE)
+    found = state.last_unfinished(ALICE, "canary of a call")
+    assert found
+    assert (found.number, found.outcome) == (first, "")
+    assert state.last_unfinished(ALICE, "another call") is None
+    second = by_call(state, ALICE, "canary of a call")
+    ended(state, ALICE, second, outcome="incomplete")
+    found = state.last_unfinished(ALICE, "canary of a call")
+    assert found
+    assert (found.number, found.outcome) == (second, "incomplete")
+    ended(state, ALICE, by_call(state, ALICE, "canary of a call"))
+    assert state.last_unfinished(ALICE, "canary of a call") is None
+
+
+def test_a_call_that_did_not_finish_is_found_by_its_owner_and_an_operator_alone(place: Place) -> None:
+    state = place.process()
+    number = by_call(state, ALICE, "call")
+    bob, elsewhere = Owner("account", "bob"), Owner("another account")
+    found = {owner: state.last_unfinished(owner, "call") for owner in (ALICE, OPERATOR, bob, elsewhere)}
+    assert {owner for owner, one in found.items() if one and one.number == number} == {ALICE, OPERATOR}
+
+
+def test_a_call_is_found_under_a_newer_key_and_after_more_was_noted_of_it(place: Place) -> None:
+    state = place.process()
+    state.note_back(by_call(state, ALICE, "call"), [("p", "alice")])
+    found = place.process(keys=(b"another key of the same length !", KEY)).last_unfinished(ALICE, "call")
+    assert found
+    assert found.back == [("p", "alice")]
+
+
+def test_no_call_is_the_same_as_one_of_an_earlier_version_that_recorded_none(place: Place) -> None:
+    state = place.process()
+    number = state.begin(ALICE, deletion())
+    keys = Keys(lambda: [KEY])
+    seals = JobSeals(keys)
+    [values] = place.rows(f"SELECT {COLUMNS} FROM main.deletions")
+    row = JobRow.of(values)
+    *earlier, call = seals.open_intention(row.identity, row.intention)
+    assert call == ""
+    sealed = keys.seal(json.dumps(earlier), row.identity.sealing_context("intention"))
+    place.sql("UPDATE main.deletions SET intention = ? WHERE id = ?", sealed, number)
+    assert state.last_unfinished(ALICE, "") is None
+    [found] = state.last(ALICE)
+    assert (found.number, found.target, found.damaged) == (number, "some requests", False)
+
+
+def test_the_words_of_a_call_are_not_recorded(place: Place) -> None:
+    state = place.process()
+    by_call(state, ALICE, "canary of a call")
+    [values] = place.rows(f"SELECT {COLUMNS} FROM main.deletions")
+    row = JobRow.of(values)
+    intended = JobSeals(Keys(lambda: [KEY])).open_intention(row.identity, row.intention)
+    assert intended.call
+    assert "canary" not in repr(intended)
+    assert "canary" not in repr(place.rows("SELECT * FROM main.log"))
 
 
 def test_a_receipt_that_was_moved_to_another_deletion_is_not_shown_and_the_others_are(place: Place) -> None:

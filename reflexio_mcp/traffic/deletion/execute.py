@@ -52,6 +52,7 @@ from reflexio_mcp.traffic.deletion.items import (
 from reflexio_mcp.traffic.deletion.plan import (
     SKIPPED_COPIES,
     Planned,
+    call_of,
     describe_target,
     kept_form,
     skipped_copies,
@@ -138,6 +139,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
             "finding": planned.target.finding,
             "ids": [item.id for item in (*planned.items, *planned.copied)],
         },
+        call=call_of(planned.target, planned.options, planned.owner),
     )
     try:
         with within_cap(intention.number):

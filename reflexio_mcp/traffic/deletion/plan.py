@@ -7,6 +7,7 @@ and the time of the plan. An invented code never fits.
 import base64
 import hashlib
 import hmac
+import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -86,7 +87,7 @@ from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["CodeMaker", "Options", "Planned", "describe_target", "make_plan", "skipped_copies"]
+__all__ = ["CodeMaker", "Options", "Planned", "call_of", "describe_target", "make_plan", "skipped_copies"]
 
 CODE_SECONDS: Final = 86_400
 
@@ -293,7 +294,10 @@ async def make_plan(
             target = replace(target, judged=await in_thread(state.judgements.of, owner))
     selected = await target.select(scope, progress)
     takes_learnings = options.include_learnings or target.noun == "learning"
-    last = await _last_unfinished(target, state, owner) if options.erase or takes_learnings else None
+    last: Deletion | None = None
+    if options.erase or takes_learnings:
+        with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+            last = await in_thread(state.last_unfinished, owner, call_of(target, options, owner))
     left_to_erase: Mapping[str, Sequence[Name]] = last.erases if last and options.erase else {}
     chosen = await _choose(scope, target, options, selected, state, owner, left_to_erase)
     erased_ids = {item.id for item in chosen.erased}
@@ -455,20 +459,6 @@ async def _choose(
         damaged=damaged,
         held=hold_filter.held,
     )
-
-
-async def _last_unfinished(target: Target, state: State, owner: Owner) -> Deletion | None:
-    """Return the record of the last call of this deletion, if that did not finish. Raises `NotRecorded`."""
-    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-        earlier = await in_thread(state.last, owner)
-    name = describe_target(target, words=False)
-    same_target = (
-        record for record in earlier if record.own and not record.restores and record.target == name
-    )
-    last = next((record for record in same_target if target.may_repeat(record.planned)), None)
-    if last is None or last.outcome not in ("", "incomplete"):  # empty: its end was not recorded
-        return None
-    return last
 
 
 async def _take_unfinished(
@@ -805,6 +795,16 @@ def _playbooks_restored_before(selected: Selected, chosen: _Chosen) -> list[str]
 def describe_target(target: Target, *, words: bool = True) -> str:
     """Describe the target, with secrets redacted."""
     return shown_name(redacted(target.name(words=words)))
+
+
+def call_of(target: Target, options: Options, owner: Owner) -> str:
+    """Return all that makes a call the same as an earlier one, which it then finishes.
+
+    That is what selects items, and the options that change what goes.
+    """
+    user = target.only_user or owner.user
+    chosen = [options.include_learnings, options.erase, sorted(options.learning_ids)]
+    return json.dumps([type(target).__name__, user, target.asked_for(), chosen])
 
 
 async def examples(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from reflexio_mcp.rest.models import AgentPlaybook, Approval, DeleteReply
 from reflexio_mcp.results.deletion import Decision
@@ -69,6 +69,9 @@ class Rules(Target):
         if len(self.numbers) == 1:
             return f"{self.decision} shared rule {rule_id(self.numbers[0])}"
         return f"{self.decision} {len(self.numbers):,} shared rules"
+
+    def asked_for(self) -> list[Any]:
+        return [sorted(self.numbers), self.decision]
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         rows = await self._stored(scope)

@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from heapq import nlargest
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import anyio.to_thread
 
@@ -195,15 +195,12 @@ class Target(ABC):
     def name(self, *, words: bool = True) -> str:
         """Describe the target; without searched words if `words` is false."""
 
-    def may_repeat(self, planned: Collection[str]) -> bool:
-        """Whether an earlier deletion with the name of this target may have been the same call.
+    @abstractmethod
+    def asked_for(self) -> list[Any]:
+        """Return all that the caller has given to make this target, for JSON.
 
-        Names such as "2 request ids" are those of several targets.
-
-        Args:
-            planned: the ids that the earlier deletion planned.
+        Two calls can have targets of the same name, such as "2 request ids". What they have asked for differs.
         """
-        return True
 
     @abstractmethod
     async def select(self, scope: Scope, progress: Progress) -> Selected:
@@ -243,8 +240,8 @@ class Requests(Target):
         requests = f"request {self.ids[0]}" if len(self.ids) == 1 else f"{len(self.ids):,} request ids"
         return f"{requests} of user {self.user_id}" if self.user_id else requests
 
-    def may_repeat(self, planned: Collection[str]) -> bool:
-        return set(self.ids).issuperset(planned)
+    def asked_for(self) -> list[Any]:
+        return [sorted(self.ids)]
 
     @property
     def only_user(self) -> str:
@@ -283,6 +280,9 @@ class Interactions(Target):
     def name(self, *, words: bool = True) -> str:
         interactions = "1 interaction" if len(self.ids) == 1 else f"{len(self.ids):,} interactions"
         return f"{interactions} of request {self.request_id}"
+
+    def asked_for(self) -> list[Any]:
+        return [self.request_id, sorted(self.ids)]
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         stored = await get_stored(scope, self.request_id)
@@ -359,6 +359,9 @@ class Filtered(Target):
         return (
             filter_in_words(self.wanted, words=words) if self.wanted != TrafficFilter() else "every request"
         )
+
+    def asked_for(self) -> list[Any]:
+        return [asdict(self.wanted)]
 
     @property
     def only_user(self) -> str:
@@ -486,6 +489,9 @@ class Learnings(Target):
     def name(self, *, words: bool = True) -> str:
         return f"learnings of {self.selection.describe(words=words)}"
 
+    def asked_for(self) -> list[Any]:
+        return self.selection.asked_for()
+
     @property
     def only_user(self) -> str:
         return self.selection.user_id
@@ -563,6 +569,9 @@ class Correction(Target):
 
     def name(self, *, words: bool = True) -> str:
         return f"the text of {self.selection.learning_ids[0]} of user {self.selection.user_id}"
+
+    def asked_for(self) -> list[Any]:
+        return [*self.selection.asked_for(), self.text]
 
     async def read(self, scope: Scope) -> Learning | None:
         """Return the learning, under its newest id if the id has changed and nothing else."""

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.rest.models import LearningStatus
@@ -75,6 +75,10 @@ class Selection:
             name: linked for name, linked in learned.linked.items() if self.words_are_in(linked.learning)
         }
         return replace(learned, linked=linked)
+
+    def asked_for(self) -> list[Any]:
+        """Return all that the caller has given to select them, for JSON."""
+        return [self.user_id, sorted(self.learning_ids), self.request_id, asdict(self.wanted), self.words]
 
     def describe(self, *, words: bool = True) -> str:
         """Describe the selection. Records leave out its words, which may come from a deleted learning."""
