@@ -18,6 +18,7 @@ from reflexio_mcp.logs import event, named_call
 from reflexio_mcp.metrics import record
 from reflexio_mcp.server.callers import Caller, current_caller
 from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.server.sdk import drop_body
 from reflexio_mcp.toolkit.context import PAGE_TOOLS
 from reflexio_mcp.traffic.policy import use_policy
 from reflexio_mcp.traffic.turns import current_turn
@@ -92,7 +93,9 @@ class CallLimiter:
         finally:
             current_caller.reset(token)
             if ctx.request is not None and ctx.method in WORK and isinstance(ctx.params, dict):
-                ctx.params.clear()  # the SDK keeps the last message of a session until the next one
+                # The SDK keeps the last message of a session until the next one, with its request.
+                ctx.params.clear()
+                drop_body(ctx.request)
 
     async def _answered(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
         if ctx.request_id is not None and ctx.method in WORK:

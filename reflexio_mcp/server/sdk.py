@@ -1,6 +1,6 @@
-"""The only place with private names of the MCP SDK.
+"""The only place with private names of the MCP SDK, and of starlette's request, which it keeps.
 
-They are checked at the start: otherwise a release that renames one could switch a limit off unnoticed.
+Those of the SDK are checked at the start: otherwise a release that renames one could switch a limit off unnoticed.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream as ReadStream
     from mcp.shared._stream_protocols import WriteStream as WriteStream
 
-__all__ = ["WriteStream", "limit_sessions", "lowlevel"]
+__all__ = ["WriteStream", "drop_body", "limit_sessions", "lowlevel"]
 
 
 def check(server: MCPServer[Any]) -> None:
@@ -62,6 +62,12 @@ def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> Callab
 
     manager._admit_session = admit_within_limit  # pyright: ignore[reportPrivateUsage]
     return lambda: len(owner_of_session)
+
+
+def drop_body(request: object) -> None:
+    """Let go of the body that starlette's request keeps once it is read."""
+    if hasattr(request, "_body"):
+        request._body = b""  # pyright: ignore[reportAttributeAccessIssue] - a private name
 
 
 def _missing(name: str) -> ConfigurationError:

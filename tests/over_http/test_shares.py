@@ -18,6 +18,7 @@ import httpx
 import pytest
 import uvicorn
 from mcp.types import ElicitResult, JSONRPCRequest
+from starlette.requests import Request
 
 from reflexio_mcp.http import bodies
 from reflexio_mcp.http import serving as serving_module
@@ -578,8 +579,13 @@ async def test_a_session_does_not_keep_what_its_last_call_was_sent(backend: Tena
         reply = await http.post(f"{served.url}/mcp", headers=headers, content=content)
         assert message_of(reply)["result"]["isError"] is False
         gc.collect()
-        kept = [one for one in gc.get_objects() if isinstance(one, JSONRPCRequest)]
+        objects = gc.get_objects()
+        kept = [one for one in objects if isinstance(one, JSONRPCRequest)]
         assert "canary" not in str(kept)
+        requests = [vars(one) for one in objects if isinstance(one, Request) and one.url.path == "/mcp"]
+        bodies_kept = [vars(one) for one in objects if isinstance(one, bodies.Body)]
+        assert requests
+        assert "canary" not in str(requests) + str(bodies_kept)
 
 
 async def test_no_caller_takes_every_session_and_stream(backend: TenantBackend) -> None:
