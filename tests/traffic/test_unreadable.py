@@ -1,5 +1,6 @@
 """A stored request that the service fails to return: everything else is still shown, and it can be deleted."""
 
+import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -339,3 +340,28 @@ async def test_going_round_it_takes_a_bounded_number_of_calls() -> None:
             _, found = await call(client, "list_sessions", limit=100)
             assert len(found["unreadable"]) == 1
             assert service.reads < 40
+
+
+@pytest.mark.parametrize("limit", [1, 20])
+@pytest.mark.parametrize("narrowed", [{}, {"finding": "prompt-injection"}], ids=["everything", "a finding"])
+async def test_a_list_ends_although_the_service_fails_at_every_page(
+    limit: int, narrowed: dict[str, str]
+) -> None:
+    async with failing_store() as service:
+        await service.publish("one", "s1")
+        inner, calls = service.transport, 0
+
+        async def fail_at_periods(request: httpx.Request) -> httpx.Response:
+            nonlocal calls
+            calls += 1
+            asked = json.loads(request.content or "{}")
+            # Another user has nothing, so there the service does not fail.
+            if calls <= 1_000 and asked.get("end_time") and not asked.get("user_id"):
+                return httpx.Response(500, text="Internal Server Error")
+            return await inner.handle_async_request(request)
+
+        service.transport = httpx.MockTransport(fail_at_periods)
+        async with service.server() as client:
+            asked = {"end_time": "2100-01-01", "limit": limit, **narrowed}
+            assert (await client.call_tool("list_requests", asked)).is_error
+            assert calls < 300

@@ -56,6 +56,7 @@ LONGEST_WAIT: Final = 3.0
 """Longest wait for the newest second to be complete, in seconds."""
 
 MOST_FAILURES: Final = 100
+"""Maximum number of failures on a page, and on pages one after the other on which nothing could be read."""
 
 PERIOD_AT_FIRST: Final = 3600
 """Seconds of the first period of a session that is read in periods. The next one is twice as long, or a quarter after
@@ -133,6 +134,8 @@ class SessionPager:
         self._clock = 0.0
         """The service's time when the first page was read."""
         self._unreadable: dict[str, UnreadablePart] = {}
+        self._failures_left = MOST_FAILURES
+        """How often the service may still fail until something can be read again."""
         self._confirmed: frozenset[str] | None = None
         """The requests for which the service confirms the finding; `None` if the filter names no such finding."""
         self.requests_seen = 0
@@ -331,21 +334,44 @@ class SessionPager:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
             if self._batch == 1 and not self._scope.embedded:
                 # Nothing smaller can be asked for. The client's limit would only drop what Reflexio has sent already.
-                return await _read_page(self._scope, query)
+                return await self._read_page(query)
             limited = query.model_copy(update={"most_reply_bytes": PAGE_BYTES, "resume_at": resume_at})
             if search:
                 limited.search, limited.top_k = search, SESSIONS_SEARCHED + 1
             try:
-                return await self._scope.client.get_requests(limited), {}
+                return await self._read_whole(limited), {}
             except ReplyTooLarge:
                 if self._batch == 1:
-                    return await _read_page(self._scope, query)
+                    return await self._read_page(query)
                 self._was_too_large = True
                 self._batch = max(1, min(self._batch // 4, self._at_first))
             except ServerFault as error:
                 if resume_at or not await _can_be_divided(self._scope, query, error):
                     raise
-                return await _read_in_parts(self._scope, query)
+                return await self._read_in_parts(query)
+
+    async def _read_page(self, query: RequestQuery) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+        """Return a page and its unreadable parts. An unreadable session keeps its position, without requests."""
+        try:
+            return await self._read_whole(query), {}
+        except (ServerFault, ReplyTooLarge) as error:
+            if not await _can_be_divided(self._scope, query, error):
+                raise
+            return await self._read_in_parts(query)
+
+    async def _read_whole(self, query: RequestQuery) -> RequestPage:
+        # After a page on which nothing could be read, the next one probably fails too, and repeats would take seconds.
+        page = await self._scope.client.get_requests(query, repeat=self._failures_left == MOST_FAILURES)
+        self._failures_left = MOST_FAILURES
+        return page
+
+    async def _read_in_parts(self, query: RequestQuery) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+        """Read a page that failed in smaller parts."""
+        reader = _Reader(self._scope, self._failures_left)
+        page = await reader.halves(query)
+        # A service that fails at everything would otherwise be asked for one page after the other, without an end.
+        self._failures_left = MOST_FAILURES if any(map(_is_readable, page.sessions)) else reader.failures_left
+        return page, reader.unreadable | _unreadable_between(page.sessions, query)
 
     async def _ask(self) -> frozenset[str]:
         """Return the matching requests for which the service confirms the finding.
@@ -413,26 +439,9 @@ def _key(group: SessionGroup) -> tuple[int, str]:
     return _newest(group), group.session_id
 
 
-async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, UnreadablePart]]:
-    """Return a page and its unreadable parts. An unreadable session keeps its position, without requests."""
-    try:
-        return await scope.client.get_requests(query), {}
-    except (ServerFault, ReplyTooLarge) as error:
-        if not await _can_be_divided(scope, query, error):
-            raise
-        return await _read_in_parts(scope, query)
-
-
 async def _can_be_divided(scope: Scope, query: RequestQuery, error: ReflexioError) -> bool:
     """Whether a page failed because of what is stored, so that smaller parts of it may be readable."""
     return _is_about_data(error) and await _answers(scope, query)
-
-
-async def _read_in_parts(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, UnreadablePart]]:
-    """Read a page that failed in smaller parts."""
-    reader = _Reader(scope)
-    page = await reader.halves(query)
-    return page, reader.unreadable | _unreadable_between(page.sessions, query)
 
 
 async def unreadable_request(
@@ -467,9 +476,15 @@ async def _answers(scope: Scope, query: RequestQuery) -> bool:
 
 
 class _Reader:
-    def __init__(self, scope: Scope) -> None:
+    """Reads parts of a page.
+
+    Args:
+        failures_left: so many failures are caught, but not the next one.
+    """
+
+    def __init__(self, scope: Scope, failures_left: int = MOST_FAILURES) -> None:
         self._client = scope.client
-        self._failures_left = MOST_FAILURES
+        self.failures_left = failures_left
         self._too_long = False
         self.unreadable: dict[str, UnreadablePart] = {}
 
@@ -478,8 +493,8 @@ class _Reader:
             return await self._client.get_requests(query, repeat=False)
         except (ServerFault, ReplyTooLarge) as error:
             self._too_long = isinstance(error, ReplyTooLarge)
-            self._failures_left -= 1
-            if not _is_about_data(error) or self._failures_left < 0:
+            self.failures_left -= 1
+            if not _is_about_data(error) or self.failures_left < 0:
                 raise
             return None
 
