@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal, cast
 
-from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
+from reflexio_mcp.characters import JOINERS, WITHOUT_GLYPH
 
 __all__ = ["Words", "fold", "leaves", "normalized_pieces", "single_blanks", "tool_texts", "words_of"]
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from reflexio_mcp.characters import UNSEEN
 from reflexio_mcp.rest.errors import BadAddress
 
 __all__ = [
@@ -49,18 +50,12 @@ PUBLISHES_PER_MINUTE: Final = 60
 PUBLISH_WAIT_SECONDS: Final = 240
 """How long the server waits for extraction before it answers."""
 
-_BLANK_LETTERS: Final = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-    + "".join(map(chr, range(0xFE00, 0xFE10)))
-)
-"""Letters, signs and marks that are invisible by themselves."""
+_SEEN: Final = re.compile(rf"[^\s{UNSEEN}]")
 
 
 def is_blank(text: str) -> bool:
     """Whether a text is only blanks and other invisible characters."""
-    return not any(
-        letter.isprintable() and not letter.isspace() and letter not in _BLANK_LETTERS for letter in text
-    )
+    return not any(character[0].isprintable() for character in _SEEN.finditer(text))
 
 
 def check_base_url(url: str) -> str:

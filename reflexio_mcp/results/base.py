@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from reflexio_mcp.characters import BLANK_LETTERS, WITHOUT_GLYPH
 from reflexio_mcp.rest.api_limits import date_of
 
 __all__ = [
-    "JOINERS",
     "NOTICE",
-    "WITHOUT_GLYPH",
     "Moment",
     "Row",
     "at",
@@ -35,19 +34,9 @@ SAID_CHARS: Final = 800
 SHOWN_ID_CHARS: Final = 512
 """Limit of an id. A request with a longer id can still be selected by session, source or time."""
 
-# This and the next two strings are written to stand between the brackets of a regular expression.
-WITHOUT_GLYPH: Final = (
-    "\xad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff"
-)
-"""Characters that nobody sees: soft hyphen, bidirectional marks, zero-width characters, tags, some selectors."""
-
-JOINERS: Final = "\u200c\u200d\ufe00-\ufe0f"
-"""Characters that only shape emoji and letters. They are shown as they are, and a search ignores them."""
-
-_MISLEADING: Final = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u115f\u1160\u17b4\u17b5\u2028\u2029\u3164\uffa0\ufff0-\ufffb\ud800-\udfff"
-)
-"""Control characters except tab and newline, line separators, blank letters, interlinear marks, surrogates."""
+# Written to stand between the brackets of a regular expression.
+_MISLEADING: Final = f"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufff9-\ufffb\ud800-\udfff{BLANK_LETTERS}"
+"""Control characters except tab and newline, line separators, interlinear marks, surrogates, blank letters."""
 
 _INVISIBLE = re.compile(f"[{WITHOUT_GLYPH}{_MISLEADING}]")
 

@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from reflexio_mcp.characters import UNSEEN
 from reflexio_mcp.matching.words import normalized_pieces
 from reflexio_mcp.results.base import label, shown_name
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -52,11 +53,8 @@ LONGEST_WAIT: Final = 10.0
 
 LAST_SECOND: Final = time_of_day(23, 59, 59)
 
-_UNSEEN_CHARACTERS: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164"
-    "\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U00016fe4\U000e0000-\U000e0fff]"
-)
-"""Besides `_UNSEEN_CATEGORIES`: what Unicode calls default-ignorable, the braille blank, and the filler of Khitan."""
+_UNSEEN_CHARACTERS: Final = re.compile(f"[{UNSEEN}]")
+"""Besides `_UNSEEN_CATEGORIES`."""
 
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
 """Control characters, format characters, and the separators of lines and paragraphs."""

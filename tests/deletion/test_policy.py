@@ -1148,7 +1148,9 @@ async def test_a_hold_keeps_a_name_in_either_spelling_of_its_accents(
 
 
 @pytest.mark.parametrize(
-    "unseen", "\u200b\u2065\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U00016fe4\U000e0100", ids=ascii
+    "unseen",
+    "\u200b\u2065\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U00016fe4\U0001d159\U000e0100",
+    ids=ascii,
 )
 def test_a_hold_keeps_a_name_with_a_character_that_nobody_sees(tmp_path: Path, unseen: str) -> None:
     written = PolicyFile(write(tmp_path / "written.toml", HOLD.replace("miller", f"mil{unseen}ler")))

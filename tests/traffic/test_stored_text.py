@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflexio_mcp.matching.words import words_of
+from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.results.base import SHOWN_ID_CHARS, clip, fence, label, shown_id, stored_id, visible
 
 HIDING = {
@@ -26,7 +27,20 @@ HIDING = {
     "lone surrogate": "\ud800",
     "soft hyphen": "\xad",
     "hangul filler": "\u3164",
+    "shorthand format overlap": "\U0001bca3",
+    "musical symbol end beam": "\U0001d174",
+    "hieroglyph joiner": "\U00013430",
+    "hieroglyph blank": "\U00013441",
+    "braille blank": "\u2800",
+    "khitan filler": "\U00016fe4",
+    "null note head": "\U0001d159",
 }
+
+DEFAULT_IGNORABLE = (
+    "00AD 034F 061C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F FEFF FFA0 FFF0-FFF8 "
+    "1BCA0-1BCA3 1D173-1D17A E0000-E0FFF"
+)
+"""What Unicode 16 lists under Default_Ignorable_Code_Point in its file DerivedCoreProperties.txt."""
 
 
 @pytest.mark.parametrize("character", HIDING.values(), ids=HIDING)
@@ -34,6 +48,21 @@ def test_a_character_that_hides_is_written_as_an_escape(character: str) -> None:
     shown = visible(f"a{character}b")
     assert character not in shown
     assert re.fullmatch(r"a\\[uU][0-9a-f]{4,8}b", shown)
+
+
+def test_every_character_that_unicode_lets_a_screen_ignore_is_an_escape_unless_it_shapes_letters() -> None:
+    ignorable: set[str] = set()
+    for part in DEFAULT_IGNORABLE.split():
+        first, _, last = part.partition("-")
+        ignorable |= {chr(code) for code in range(int(first, 16), int(last or first, 16) + 1)}
+    joiners = {"\u200c", "\u200d", *map(chr, range(0xFE00, 0xFE10))}
+    assert {character for character in ignorable if visible(character) == character} == joiners
+    assert is_blank("".join(ignorable))
+
+
+def test_a_text_of_characters_that_nobody_sees_is_blank() -> None:
+    assert is_blank("".join(HIDING.values()) + " \t\u3000")
+    assert not is_blank("\u2800a")
 
 
 @pytest.mark.parametrize(

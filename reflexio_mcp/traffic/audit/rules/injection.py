@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
+from reflexio_mcp.characters import JOINERS, WITHOUT_GLYPH
 from reflexio_mcp.traffic.turns import give_way
 
 READ_CHARS: Final = 1_000_000
