@@ -9,10 +9,12 @@ A note is open, and then settled. It never opens again. These open or settle one
 
 | to | who | when |
 |---|---|---|
-| open | an erasure that removes copies | a restore of them is not over, or has ended since the erasure began |
+| open | an erasure that finds copies | a restore of them is not over, or has ended since the erasure began |
 | open | an erasure of a learning | a deletion makes it current again, and is not over or has ended since |
 | settled | the restore, as it records its end | the item is not stored, and nothing that was sent can still be stored |
 | settled | anybody who has looked | the item is not stored, and the restore or deletion is over (`jobs_not_over`) |
+
+Another erasure may remove a copy before the one that has found it ends. Both leave their notes.
 
 The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
 stores it again through this server: it would be mistaken for what the restore stored, and be deleted. A restore that
@@ -33,7 +35,7 @@ from typing import Any, Final, NamedTuple
 
 from reflexio_mcp.state.copies import Copies, Row
 from reflexio_mcp.state.keys import Keys, RowChanged
-from reflexio_mcp.state.records import Copied, Meant, MustGo, Name, NotKept, Owner
+from reflexio_mcp.state.records import Copied, Erasure, Meant, MustGo, Name, NotKept, Owner
 from reflexio_mcp.state.restores import jobs_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
@@ -65,6 +67,19 @@ class Noting(NamedTuple):
 
     notes: int
     partly_named: list[Row]
+
+
+class _Restored(NamedTuple):
+    """An item that restores of a deletion store."""
+
+    deletion: int
+    kind: str
+    id: str
+    user: str
+
+    @classmethod
+    def of(cls, deletion: int, note: MustGo) -> "_Restored":
+        return cls(deletion, note.kind, note.id, note.user)
 
 
 class _NoteRow(NamedTuple):
@@ -101,7 +116,7 @@ class MustGoNotes:
         erasure: int,
         begun: int,
         rows: Sequence[Row],
-        means: Callable[[Copied], Meant | None],
+        named_by: Erasure,
     ) -> Noting:
         """Note what an erasure names and a restore may store or have stored.
 
@@ -109,21 +124,21 @@ class MustGoNotes:
             begun: the first log line of the erasure. A restore that has ended before that has stored nothing that the
                 erasure did not see.
             rows: the copies that the erasure removes.
-            means: returns what the erasure names of a copy, `None` for nothing; called with each, the oldest first.
         """
-        if not rows:
+        deletions = {row.deletion for row in rows} | {seen.deletion for seen in named_by.seen}
+        if not deletions:
             return Noting(0, [])
         restores = defaultdict[int, list[int]](list)
         for restore, deletion in transaction.execute(
             "SELECT id, restores FROM main.deletions WHERE restores IN ? AND (finished IS NULL OR ended > ?)",
-            sorted({row.deletion for row in rows}),
+            sorted(deletions),
             begun,
         ):
             restores[deletion].append(restore)
         reached = [row for row in rows if row.deletion in restores]
-        notes, partly_named = 0, list[Row]()
+        notes, partly_named, noted = 0, list[Row](), set[_Restored]()
         for row, copied in self._copies.opened(transaction, owner, reached):
-            named = means(copied)
+            named = named_by.means(copied)
             if not named or named.parts:
                 partly_named.append(row)
             if not named:
@@ -131,9 +146,18 @@ class MustGoNotes:
             # The names of a row are tags, with their kind before them.
             texts = [tag for tag in row.names.split() if tag.startswith(Name.prefix("text"))]
             note = self._note(copied, named, texts)
+            noted.add(_Restored.of(row.deletion, note))
             for restore in restores[row.deletion]:
                 notes += 1
                 self._write(transaction, erasure, restore, (row.account, row.user), note)
+        for deletion, note in named_by.seen:
+            if (restored := _Restored.of(deletion, note)) in noted:
+                continue
+            noted.add(restored)
+            of = self._keys.tag("account", owner.account), self._keys.tag("user", note.user)
+            for restore in restores.get(deletion, ()):
+                notes += 1
+                self._write(transaction, erasure, restore, of, note)
         return Noting(notes, partly_named)
 
     def add_claimed(

@@ -11,6 +11,7 @@ __all__ = [
     "Claimed",
     "CodeUsed",
     "Copied",
+    "CopyNote",
     "Deed",
     "Deletion",
     "Erasure",
@@ -285,42 +286,6 @@ def whole(copied: Copied) -> Meant | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Erasure:
-    """What an erasure removes.
-
-    Args:
-        names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
-            it, with the copied learnings from its interactions.
-        means: returns what the erasure names of such a copy, or `None` if it names nothing of it. It is called with
-            each copy, the oldest first.
-        users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
-        learnings: as they would be copied. Another deletion may be making one of them current again.
-        newest_copy: the number of the newest copy when what is stored was looked up. A copy that is newer was in no
-            plan, so it is erased only if a name is that of the copied item itself. `None`: every copy was seen.
-    """
-
-    names: Collection[str]
-    means: Callable[[Copied], Meant | None] = whole
-    users: Collection[str] = ()
-    learnings: Sequence[Copied] = ()
-    newest_copy: int | None = None
-
-
-class NotKept(NamedTuple):
-    """The kind and id of copies that are not kept.
-
-    Args:
-        erased: another deletion erased them since this one began.
-        must_go: an erasure named them, and a restore has stored them again.
-        partly: they contain interactions that an erasure named and a restore has stored again.
-    """
-
-    erased: set[tuple[str, str]]
-    must_go: set[tuple[str, str]]
-    partly: set[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
 class MustGo:
     """An item that an erasure named and that a restore may have stored again.
 
@@ -353,6 +318,51 @@ class MustGo:
     corrected: str = ""
     said: Mapping[str, int] = field(default_factory=dict[str, int])
     given_up: bool = False
+
+
+class CopyNote(NamedTuple):
+    """What an erasure names of a copy, and the number of the deletion that has kept the copy."""
+
+    deletion: int
+    note: MustGo
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure removes.
+
+    Args:
+        names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
+            it, with the copied learnings from its interactions.
+        means: returns what the erasure names of such a copy, or `None` if it names nothing of it. It is called with
+            each copy, the oldest first.
+        users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
+        learnings: as they would be copied. Another deletion may be making one of them current again.
+        newest_copy: the number of the newest copy when what is stored was looked up. A copy that is newer was in no
+            plan, so it is erased only if a name is that of the copied item itself. `None`: every copy was seen.
+        seen: what it names of the copies that it has found so far. Another erasure may have removed them since.
+    """
+
+    names: Collection[str]
+    means: Callable[[Copied], Meant | None] = whole
+    users: Collection[str] = ()
+    learnings: Sequence[Copied] = ()
+    newest_copy: int | None = None
+    seen: Sequence[CopyNote] = ()
+
+
+class NotKept(NamedTuple):
+    """The kind and id of copies that are not kept.
+
+    Args:
+        erased: another deletion erased them since this one began.
+        must_go: an erasure named them, and a restore has stored them again.
+        partly: they contain interactions that an erasure named and a restore has stored again.
+    """
+
+    erased: set[tuple[str, str]]
+    must_go: set[tuple[str, str]]
+    partly: set[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)

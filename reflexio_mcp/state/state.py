@@ -760,7 +760,7 @@ class State:
         rows, tags, later = self.copies.removal_of(transaction, owner, erasure)
         if later != later_copies:
             raise LookAgain
-        noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
+        noting = self.must_go.add(transaction, owner, number, begun, rows, erasure)
         notes_of_claims = self.must_go.add_claimed(
             transaction, owner, number, begun, erasure.learnings, erasure.means
         )

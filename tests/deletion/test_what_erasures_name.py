@@ -10,6 +10,7 @@ import pytest
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
+from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, PUBLISH, World, broken, nothing
 from tests.deletion.test_interactions import words
 from tests.deletion.test_restoring_in_parts import CI, deleted_with_successor, known
@@ -95,6 +96,62 @@ async def test_what_cannot_be_deleted_again_is_said_to_be_stored(world: World) -
     assert erased["status"] == "incomplete"
     assert erased["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["r1"]}]
     assert await world.ids() == {"r1"}
+
+
+def before_the_end_of_the_next(
+    monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[None]]
+) -> None:
+    """Let something happen after the next deletion has looked for the last time, and before its end is recorded."""
+    closing = execute._Act.close
+
+    async def overtaken(self: execute._Act) -> Any:
+        monkeypatch.setattr(execute._Act, "close", closing)
+        await happens()
+        return await closing(self)
+
+    monkeypatch.setattr(execute._Act, "close", overtaken)
+
+
+@pytest.mark.parametrize("learned", ["p", 7], ids=["profile", "playbook"])
+async def test_a_restored_learning_goes_though_another_erasure_removes_its_copy_before_the_first_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch, learned: str | int
+) -> None:
+    await put(world, "r1", "a secret")
+    await world.learn(learned, "r1", content="knows a secret", quote="a secret")
+    learning_id = f"profile:{learned}" if learned == "p" else f"user_playbook:{learned}"
+    number = (await receipt(world, "delete_learnings", user_id="ada", learning_ids=[learning_id]))["number"]
+
+    async def restore_and_erase() -> None:
+        await restore(world, number)
+        await receipt(world, request_id="r1", erase=True)
+
+    before_the_end_of_the_next(monkeypatch, restore_and_erase)
+    erased = await receipt(world, request_id="r1", erase=True)
+    assert erased["deleted"] == {"requests": 1, "interactions": 1, "only_in_copies": 1}
+    assert fact_of(erased, "deleted_again") == {"code": "deleted_again", "number": 1}
+    assert not world.backend.profiles
+    assert not world.backend.playbooks
+    assert await may_return(world) == 0
+
+
+async def test_a_restored_request_goes_though_another_erasure_removes_its_copy_before_the_first_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(world, "r1", "a secret", "the address")
+    number = (await receipt(world, request_id="r1"))["number"]
+    await restore(world, number)  # the copy is kept, and the request is stored
+
+    async def restore_and_erase_a_part() -> None:
+        await restore(world, number)
+        _, second = await world.interactions("r1")
+        await receipt(world, request_id="r1", interaction_ids=[second], erase=True)
+        assert await words(world) == {"r1": ["a secret"]}
+
+    before_the_end_of_the_next(monkeypatch, restore_and_erase_a_part)
+    erased = await receipt(world, request_id="r1", erase=True)
+    assert fact_of(erased, "deleted_again") == {"code": "deleted_again", "number": 1}
+    assert await words(world) == {}
+    assert await may_return(world) == 0
 
 
 async def test_something_else_under_the_id_stays(world: World) -> None:

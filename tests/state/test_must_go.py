@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reflexio_mcp.state.keys import Keys
-from reflexio_mcp.state.records import Copied, Meant, MustGo, Owner
+from reflexio_mcp.state.records import Copied, CopyNote, Erasure, Meant, MustGo, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
@@ -243,6 +243,28 @@ def test_an_erasure_reckons_with_restores_that_ran_since_it_began_and_with_no_ea
     assert [one.restore for one in notes] == [meanwhile]
     state.note_taken_out(notes, notes)
     assert not state.must_go.any(), "a restore that has ended stores nothing more"
+
+
+def test_an_erasure_leaves_a_note_of_a_copy_that_it_has_seen_and_that_another_one_has_removed(
+    place: Place,
+) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    first = state.begin(OPERATOR, deletion())
+    seen = [CopyNote(number, state.must_go.note_of(copied(id_), Meant())) for id_ in ("r1", "r2")]
+    restore = state.begin_restore(ALICE, restoring(number))
+    assert restored(state, ALICE, restore)
+    erased(state, "r:r1")
+    assert not state.must_go.any(), "the other one has begun after the restore"
+    what = {"outcome": "complete", "counted": 1, "gone": 1, "receipt": "a receipt", "facts": {}}
+    end = state.finish(OPERATOR, first, erasure=Erasure(["r:r1", "r:r2"], seen=seen), **what)
+    assert end.may_return == 2
+    notes = state.must_go.waiting(ALICE)
+    assert sorted((one.restore, one.erasure, one.id) for one in notes) == [
+        (restore, first, "r1"),
+        (restore, first, "r2"),
+    ]
+    assert all(state.must_go.has_text(one, f"some words of {one.id}") for one in notes)
 
 
 def test_a_restore_whose_last_answer_was_lost_is_reckoned_with(state: State) -> None:

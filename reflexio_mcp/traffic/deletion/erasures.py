@@ -7,11 +7,10 @@ The next deletion, the next command and a running server read them, too, in case
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.state.records import Copied, Erasure, JobNumber, Meant, MustGo, Name, Owner
+from reflexio_mcp.state.records import Copied, CopyNote, Erasure, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.claims import claim
 from reflexio_mcp.traffic.deletion.holds import holds_on
@@ -144,13 +143,6 @@ class Naming:
         return not sources.isdisjoint(self._came_from)
 
 
-class CopyNote(NamedTuple):
-    """What an erasure names of a copy, and the number of the deletion that has kept the copy."""
-
-    deletion: int
-    note: MustGo
-
-
 @dataclass(frozen=True, slots=True)
 class TakenOut:
     """What came of notes.
@@ -185,35 +177,24 @@ async def take_out_copied(
     scope: Scope,
     state: State,
     owner: Owner,
-    erasure: Erasure,
-    planned: Container[str],
-    at_line: int,
-    seen: Sequence[CopyNote],
+    copied: Sequence[CopyNote],
+    restored: Container[int],
 ) -> TakenOut:
     """Delete what a restore has stored since the plan of an erasure that has begun.
 
     What somebody has published or imported again since the plan stays: nobody has agreed to delete it.
 
     Args:
-        at_line: the number of the last log line before the plan.
-        planned: ids that the erasure deletes without this.
-        seen: what the plan has found in copies. A copy of it may have been used and removed since.
+        copied: what the erasure has found in copies and does not delete without this.
+        restored: the numbers of the deletions of which a restore may have stored something since the plan.
 
     Raises:
         ReflexioError, TrafficError, StateUnusable: some of it may be stored.
     """
-
-    def noted() -> tuple[list[MustGo], list[MustGo]]:
-        """Return notes of what a restore may have stored since, and of the rest."""
-        restored = state.restored_since(at_line)
-        by_restore, others = list[MustGo](), list[MustGo]()
-        for deletion, note in (*seen, *notes_of_copies(state, owner, erasure)):
-            if note.id not in planned:
-                found = by_restore if deletion in restored else others
-                found.append(replace(note, number=len(found)))
-        return by_restore, others
-
-    by_restore, others = await in_thread(noted)
+    by_restore, others = list[MustGo](), list[MustGo]()
+    for deletion, note in copied:
+        found = by_restore if deletion in restored else others
+        found.append(replace(note, number=len(found)))
     taken = await _take_out(scope, state, owner, by_restore) if by_restore else TakenOut()
     stored = await _stored(scope, state, others) if others else {}
     return replace(taken, anew=[note for note in others if note.number in stored])

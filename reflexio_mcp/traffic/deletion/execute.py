@@ -27,6 +27,7 @@ from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.records import (
     CodeUsed,
     Copied,
+    CopyNote,
     Deed,
     Intention,
     JobNumber,
@@ -36,7 +37,12 @@ from reflexio_mcp.state.records import (
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.claims import claim, release
-from reflexio_mcp.traffic.deletion.erasures import TakenOut, take_out_copied, take_out_waiting
+from reflexio_mcp.traffic.deletion.erasures import (
+    TakenOut,
+    notes_of_copies,
+    take_out_copied,
+    take_out_waiting,
+)
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Item,
@@ -160,7 +166,16 @@ async def carry_out(
 
     Failures do not raise: the receipt says what is gone and what is not.
     """
-    act = _Act(scope, planned, state, number, progress, _Ledger.of(planned), scope.policy.now().hold)
+    act = _Act(
+        scope,
+        planned,
+        state,
+        number,
+        progress,
+        _Ledger.of(planned),
+        scope.policy.now().hold,
+        copy_notes=planned.copy_notes,
+    )
     if isinstance(planned.target, Correction):
         await act.correct(planned.target)
     elif planned.selected.decision:
@@ -301,6 +316,7 @@ class _Act:
         current: the ids of the `replaced` that are current again, by the ids that they had.
         restored: what became of items that only copies contained when the plan was made, and that a restore has stored
             since.
+        copy_notes: what this erasure names of the copies that it has found, for restores until it ends.
         copies_kept: number of recovery copies that this deletion has kept.
         not_copied: ids of items without a recovery copy, because an erasure has named them.
         claimed: learnings are claimed for this job.
@@ -329,6 +345,7 @@ class _Act:
     going: dict[str, Learning] = field(default_factory=dict[str, Learning])
     current: dict[str, str] = field(default_factory=dict[str, str])
     restored: TakenOut = field(default_factory=TakenOut)
+    copy_notes: Sequence[CopyNote] = ()
     not_copied: set[str] = field(default_factory=set[str])
     claimed: bool = False
     uncertain: bool = False
@@ -698,15 +715,11 @@ class _Act:
             return
         ids = {item.id for item in planned.items}
         with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
-            self.restored = await take_out_copied(
-                self.scope,
-                self.state,
-                planned.owner,
-                planned.erasure(),
-                ids,
-                planned.at_line,
-                planned.copy_notes,
-            )
+            restored = await in_thread(self.state.restored_since, planned.at_line)
+            found = await in_thread(notes_of_copies, self.state, planned.owner, planned.erasure())
+            self.copy_notes = [*planned.copy_notes, *found]
+            others = [copied for copied in self.copy_notes if copied.note.id not in ids]
+            self.restored = await take_out_copied(self.scope, self.state, planned.owner, others, restored)
         self.ledger.note_held(note.id for note in self.restored.held)
         self.ledger.note_changed(note.id for note in self.restored.anew)
 
@@ -936,7 +949,7 @@ class _Act:
             receipt=receipt.model_dump_json(exclude_defaults=True, exclude=_TEXTS),
             facts=facts | {"not_deleted": ending.left},
             deeds=self._deeds(ending),
-            erasure=self.planned.erasure() if ending.erases else None,
+            erasure=replace(self.planned.erasure(), seen=self.copy_notes) if ending.erases else None,
             later_copies=ending.later_copies,
             holds_are_same=lambda: self.scope.policy.now().hold == ending.holds,
         )

@@ -35,10 +35,10 @@ from reflexio_mcp.results.deletion import (
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress
 from reflexio_mcp.state import records
-from reflexio_mcp.state.records import Deletion, Erasure, Name, Owner
+from reflexio_mcp.state.records import CopyNote, Deletion, Erasure, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
-from reflexio_mcp.traffic.deletion.erasures import CopyNote, Naming, notes_of_copies
+from reflexio_mcp.traffic.deletion.erasures import Naming, notes_of_copies
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Content,
@@ -127,8 +127,8 @@ class Planned:
         requests_stay: ids of stored requests that recovery copies contain too and that are not among the items.
         at_line: the number of the last log line before an erasure looked up what is stored; 0 if this is no erasure.
         newest_copy: the number of the newest recovery copy at that time.
-        copy_notes: what the copies contain of `copied`. When the erasure begins, it may be stored again, and the copies
-            may be gone.
+        copy_notes: what an erasure names of the copies. When it begins, that may be stored again, and the copies may be
+            gone.
         unopened: number of copies that an erasure could not open: their rows were changed, or their key is missing.
         left_to_erase: the names of what the last call of this erasure was to erase, by user, if it did not finish.
     """
@@ -341,7 +341,7 @@ async def make_plan(
         unopened=sum(fact.number or 0 for fact in skipped),
         left_to_erase=left_to_erase,
     )
-    if not planned.copied:
+    if not options.erase:
         return planned
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         return replace(planned, copy_notes=await in_thread(notes_of_copies, state, owner, planned.erasure()))
