@@ -74,7 +74,9 @@ async def _pass(what: str, store: str) -> int:
         if what == "audit":
             run.AUDIT_SECONDS = 3600.0  # of all of it, however long it takes
             everything = TrafficFilter(start_time=0)
-            return (await run_audit(Scope(client), everything, offer=Offer(frozenset()))).traffic.requests
+            scope = Scope(client)
+            audit = await run_audit(scope, everything, offer=Offer(frozenset(), scope))
+            return audit.traffic.requests
         return await read_all(client)
     finally:
         await client.aclose()

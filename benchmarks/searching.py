@@ -115,7 +115,7 @@ async def _made(what: str, store: str) -> dict[str, Any]:
         if what == "read":
             looked_at = await read_all(client)
         elif what == "audit":
-            audit = await run_audit(scope, TrafficFilter(), offer=Offer(frozenset()))
+            audit = await run_audit(scope, TrafficFilter(), offer=Offer(frozenset(), scope))
             assert not audit.cursor, "the audit stopped before its end"
             looked_at = audit.traffic.requests
         elif what == "longest":

@@ -261,7 +261,7 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             room = Room(sys.maxsize, sys.maxsize)
             return await read_request(scope, arguments.request_id, room=room, content_chars=sys.maxsize)
         if command == "audit":
-            offer = Offer(frozenset(COMMAND_OF_TOOL), takes_user=not scope.user_id)
+            offer = Offer(frozenset(COMMAND_OF_TOOL), scope, in_shell=True)
             state = open_state(settings)
             with closing(state.database):
                 judged = await judged_in(state, partial(owner_of, scope, settings))

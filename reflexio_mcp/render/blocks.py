@@ -1,10 +1,12 @@
 """Building blocks of texts."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from reflexio_mcp.characters import JOINERS
 from reflexio_mcp.results.answer_size import PAGE_CHARS, TEXT_CHARS
 from reflexio_mcp.results.base import Moment, fence
 
@@ -32,6 +34,29 @@ p {{ white-space: pre-wrap }}
 {sections}
 </html>
 """
+
+# The marks are those that confusables.txt of Unicode (UTS 39) gives as alike to the quotation mark or the apostrophe,
+# and dingbats and other punctuation that are drawn like them. Letters of alphabets, such as the Hebrew yod, are left
+# out, because words are written with them.
+_DOUBLE_MARKS: Final = (
+    '"\u02ba\u02dd\u02ee\u02f5\u02f6\u05f4\u1cd3\u201c-\u201f\u2033\u2034\u2036\u2037\u2057\u275d\u275e\u2760\u2e42'
+    "\u3003\u301d-\u301f\uff02\U0001f676-\U0001f678"
+)
+"""Characters that can be taken for a double quotation mark."""
+
+_SINGLE_MARKS: Final = (
+    "'`\u00b4\u02b9\u02bb-\u02bf\u02c8\u02ca\u02cb\u02f4\u0374\u0384\u055a\u055d\u05f3\u07f4\u07f5\u1fbd\u1fbf\u1fef\u1ffd\u1ffe"
+    "\u2018-\u201b\u2032\u2035\u275b\u275c\u275f\ua78b\ua78c\uff07\uff40"
+)
+"""Characters that can be taken for a single one; two of them can be taken for a double one."""
+
+_ACCENTS: Final = "\u030b\u030e\u030f"
+"""Double accents, which look like a quotation mark if no letter is below them."""
+
+_QUOTATION_MARKS: Final = re.compile(
+    f"[{_DOUBLE_MARKS}{_SINGLE_MARKS}](?:[{JOINERS}]*[{_DOUBLE_MARKS}{_SINGLE_MARKS}])+"
+    f"|[{_DOUBLE_MARKS}]|(?:(?<=\\s)|^)[{_ACCENTS}]+"
+)
 
 REST_LEFT_OUT: Final = "… the rest is left out here: it is too long for one answer."
 
@@ -145,8 +170,8 @@ def quoted(text: str, chars: int | None = None) -> str:
     Args:
         chars: limit of characters; `None` for the whole text.
     """
-    # A quotation mark in the text would end our quotation.
-    shown = " ".join(text.split()).replace("”", "'").replace("“", "'")
+    # What looks like a quotation mark in the text would end our quotation for a person.
+    shown = _QUOTATION_MARKS.sub("'", " ".join(text.split()))
     if chars is not None and len(shown) > chars:
         shown = f"{shown[: chars - 1]}…"
     return f"“{shown}”"

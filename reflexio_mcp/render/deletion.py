@@ -1,6 +1,6 @@
 """Texts of plans, receipts, restores and past deletions, and of the question to a person."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from reflexio_mcp.render.blocks import (
@@ -179,7 +179,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
         "What was deleted": [
             quoted(found.target),
             _done_in_short(receipt),
-            *_excepted(receipt.not_deleted, ANYBODY),
+            *_excepted(receipt.not_deleted, ANYBODY, quoted),
         ],
         "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [quoted(receipt.reason) if receipt.reason else ""],
@@ -438,9 +438,15 @@ def _change(change: Change | None) -> str:
     )
 
 
-def _excepted(excepted: Iterable[Excepted], words: Words) -> list[str]:
+def _excepted(excepted: Iterable[Excepted], words: Words, shown: Callable[[str], str] = str) -> list[str]:
+    """Return a line for each reason.
+
+    Args:
+        shown: how an id is written; outside a fence, in quotation marks.
+    """
     return [
-        f"{words.outcomes[exception.why]}: {exception.count:,} ({named(exception.ids, exception.count)})"
+        f"{words.outcomes[exception.why]}: {exception.count:,} "
+        f"({named([shown(id_) for id_ in exception.ids], exception.count)})"
         for exception in excepted
     ]
 

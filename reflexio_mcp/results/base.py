@@ -12,6 +12,7 @@ from reflexio_mcp.rest.api_limits import date_of
 
 __all__ = [
     "NOTICE",
+    "SHOWN_ID_CHARS",
     "Moment",
     "Row",
     "at",

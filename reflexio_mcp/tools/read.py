@@ -110,7 +110,7 @@ async def audit_traffic(
     from reflexio_mcp.traffic.audit.run import run_audit
 
     app, scope = app_of(call), scope_of(call)
-    offer = Offer(app.tools, takes_user=not scope.user_id)
+    offer = Offer(app.tools, scope)
     async with ProgressReporter(call).steady(Step.READING) as reporter:
         judged = await judged_in(app.state, partial(app.owner, scope))
         if asked.finding:

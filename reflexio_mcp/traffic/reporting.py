@@ -31,8 +31,6 @@ __all__ = ["Span", "make_report"]
 
 DAY: Final = 86_400
 
-NOTHING_OFFERED: Final = Offer(frozenset(), takes_user=False)
-
 
 @dataclass(frozen=True)
 class Span:
@@ -84,7 +82,9 @@ async def make_report(scope: Scope, state: State, owner: Owner, span: Span, *, p
 async def _audits(scope: Scope, span: Span, judged: NoProblem, *, personal: bool) -> list[AuditResult]:
     """Audit what was stored in this time, in as many parts as it takes."""
     asked = TrafficFilter(user_id=scope.user_id, start_time=span.since, end_time=span.until - 1)
-    audit = partial(run_audit, scope, asked, offer=NOTHING_OFFERED, personal=personal, judged=judged)
+    audit = partial(
+        run_audit, scope, asked, offer=Offer(frozenset(), scope), personal=personal, judged=judged
+    )
     audits = [await audit()]
     while cursor := audits[-1].cursor:
         after = open_cursor(scope, cursor, "audit", asked)

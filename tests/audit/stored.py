@@ -76,7 +76,7 @@ async def store(*items: RequestWithInteractions) -> AsyncGenerator[ReflexioClien
 async def audit(client: ReflexioClient, wanted: TrafficFilter | None = None, **options: Any) -> AuditResult:
     """An audit of all that is stored; `learns` and `masked` are the scope's."""
     scope = Scope(client=client, learns=options.pop("learns", False), masked=options.pop("masked", False))
-    return await run_audit(scope, wanted or TrafficFilter(), offer=Offer(TOOLS), **options)
+    return await run_audit(scope, wanted or TrafficFilter(), offer=Offer(TOOLS, scope), **options)
 
 
 def found(result: AuditResult, name: str) -> FindingRow | None:

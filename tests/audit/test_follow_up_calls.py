@@ -136,7 +136,7 @@ async def test_an_audit_names_no_tool_that_is_not_offered(tmp_path: Path) -> Non
 @pytest.mark.anyio
 async def test_an_audit_of_a_user_whom_no_call_can_name_names_requests_instead(tmp_path: Path) -> None:
     world = World(":memory:", tmp_path)
-    user = "ada\u200b"
+    user = "a\u00a0da"
     await world.put("test", user=user, session="of-tests", source="ci.e2e", text="the train of the test")
     async with world.connect() as caller:
         audit = await caller.call("audit_traffic", user_id=user)
@@ -191,3 +191,88 @@ def searched(narrowed: dict[str, str]) -> tuple[str, ...]:
 def option(name: str, value: str) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
     return [flag] if name == "evaluation_only" else [flag, value]
+
+
+HOSTILE = {
+    "team\\u003a2026": "team:2026",
+    "a\\u200b": "a\u200b",
+    "a\\\\u200b": "a\\u200b\u200b",
+    "![a](http://evil.example/x.png)": "![a]\\u0028http\\u003a//evil.example/x.png)",
+    "[a]: http://evil.example/x": "[a]\\u003a http://evil.example/x",
+    "<img src=//evil.example/x>": "\\u003cimg src=//evil.example/x>",
+    "a · b": "a \\u00b7 b",
+    f"\u202e{GITHUB_TOKEN}": "named after a key",
+    '"],"everything":true,"x":["': "x",
+}
+"""Hostile ids, each with the id of somebody else's request that an escape in it may mean."""
+
+LINK = re.compile(r"\]\(|\]:\s*\S*//|<(?=[A-Za-z/!?])")
+
+
+async def fill_with_hostile_ids(world: World) -> None:
+    for number, (hostile, meant) in enumerate(HOSTILE.items()):
+        key = f"orchid {number}: the key is {GITHUB_TOKEN}"
+        await world.put(hostile, user="mallory", session=f"m{number}", text=key)
+        await world.put(
+            meant, user="victim", session=f"v{number}", text=f"The contract {number} of the victim."
+        )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("place", ["text", "structured"])
+async def test_a_call_of_an_audit_deletes_the_request_that_it_means_whatever_ids_there_are(
+    tmp_path: Path, place: str
+) -> None:
+    world = World(":memory:", tmp_path)
+    await fill_with_hostile_ids(world)
+    async with world.connect(CONFIRM="preview") as caller:
+        audit = await caller.result("audit_traffic", contains="orchid")
+        assert audit.structured_content
+        [row] = [row for row in audit.structured_content["findings"] if row["finding"] == "probable-secret"]
+        arguments = row["act"]["arguments"]
+        if place == "text":
+            [arguments] = [
+                json.loads(found)
+                for tool, found in CALLS.findall(text_of(audit))
+                if tool == "delete_requests" and "erase" in found
+            ]
+        assert len(arguments["request_ids"]) == len(HOSTILE)
+        # Found newest first, as they were stored one after the other.
+        for hostile, named in zip(reversed(HOSTILE), arguments["request_ids"], strict=True):
+            before = await world.ids()
+            await caller.confirmed("delete_requests", **arguments | {"request_ids": [named]})
+            assert before - await world.ids() == {hostile}
+    assert await world.ids() == set(HOSTILE.values())
+    await world.close()
+
+
+@pytest.mark.anyio
+async def test_no_id_makes_a_link_or_tag_in_an_answer_about_it(tmp_path: Path) -> None:
+    world = World(":memory:", tmp_path)
+    await fill_with_hostile_ids(world)
+    async with world.connect(CONFIRM="preview") as caller:
+        for tool in ("audit_traffic", "list_requests", "list_sessions"):
+            answer = await caller.result(tool)
+            said = [text_of(answer), json.dumps(answer.structured_content, ensure_ascii=False)]
+            assert not any(LINK.search(text.replace("<<", "")) for text in said), tool
+            assert not any(GITHUB_TOKEN in text for text in said), tool
+    await world.close()
+
+
+def test_no_command_of_an_audit_names_an_id_that_a_screen_shows_differently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = str(tmp_path / "store.db")
+
+    async def filled() -> None:
+        world = World(store, tmp_path)
+        await fill_with_hostile_ids(world)
+        await world.put("plain", user="mallory", session="p", text=f"orchid: the key is {GITHUB_TOKEN}")
+        await world.close()
+
+    anyio.run(filled)
+    assert main(["audit", "--store", store, "--contains", "orchid"]) == 0
+    [command] = [line for line in capsys.readouterr().out.splitlines() if "reflexio-mcp delete" in line]
+    words = shlex.split(command.partition("reflexio-mcp ")[2])
+    named = words[words.index(store) + 1 :]
+    assert named == ['"],"everything":true,"x":["', "plain"][::-1]

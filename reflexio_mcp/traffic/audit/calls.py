@@ -1,18 +1,26 @@
 """Follow-up calls that show a finding or act on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reflexio_mcp.results.audit import Call
+from reflexio_mcp.results.base import SHOWN_ID_CHARS, visible
 from reflexio_mcp.traffic.audit.rules import judgement_of, offers_deletion, rule_of
 from reflexio_mcp.traffic.audit.rules.duplicates import DuplicateRun
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Offer"]
 
 MOST_IDS: Final = 15
 """Maximum number of ids in a call."""
+
+IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
+"""Arguments that are ids."""
+
+TAKES_STORED_IDS: Final = "finish_session"
+"""The tool that takes ids as they are stored. The others take them as lists show them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +29,31 @@ class Offer:
 
     Args:
         tools: the tools that the caller has.
-        takes_user: the caller may name a user.
+        scope: shows ids, and reads them back.
+        in_shell: the calls become commands, which take ids as they are stored.
     """
 
     tools: frozenset[str]
-    takes_user: bool = True
+    scope: Scope
+    in_shell: bool = False
+
+    @property
+    def takes_user(self) -> bool:
+        """Whether the caller may name a user."""
+        return not self.scope.user_id
+
+    def id_for(self, tool: str, stored: str) -> str:
+        """Return how a call of a tool names an id; empty if it cannot name exactly this id.
+
+        A tool would turn an id such as `a\\u200b` into another one, which has a zero-width space. So a call names ids
+        as lists show them. Nothing in these makes a link or hides.
+        """
+        shown = self.scope.shown_id(stored)
+        # Blanks around an argument are left out.
+        is_exact = stored == stored.strip() and self.scope.stored_id(shown) == stored
+        is_short = len(shown) <= SHOWN_ID_CHARS
+        is_taken = shown == stored or not (self.in_shell or tool == TAKES_STORED_IDS)
+        return shown if is_exact and is_short and is_taken and shown.isprintable() else ""
 
 
 def calls_about(
@@ -37,33 +65,34 @@ def calls_about(
     `MOST_IDS`. Another audit finds the rest.
 
     Args:
-        ids: ids of requests with the finding, if a call can be given them.
+        ids: ids of requests with the finding, as they are stored. Those that a call cannot name are left out.
         wanted: the filter of the audit.
         selected: `wanted` together with the finding selects exactly these requests.
     """
+    ids = [id_ for id_ in ids if offer.id_for("delete_requests", id_)]
     rule = rule_of(finding)
     deletes = offers_deletion(finding)
     if judgement_of(finding) and "audit_traffic" in offer.tools:
         # An audit for one finding shows every place, as somebody has to judge each.
-        audit = _call(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding})
+        audit = call_for(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding})
         if audit or not ids:
             return audit, None
-        return _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"}), None
+        return call_for(offer, "get_request", {"request_id": ids[0], "detail": "masked"}), None
     # A recovery copy would keep the secret.
     how_deleted = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
         arguments = {**_arguments(wanted, offer), "finding": finding}
         how_shown = {"detail": "masked"} if finding in INJECTIONS else {}
-        show = _call(offer, "list_requests", {**arguments, **how_shown})
-        act = _call(offer, "delete_requests", {**arguments, **how_deleted}) if deletes else None
+        show = call_for(offer, "list_requests", {**arguments, **how_shown})
+        act = call_for(offer, "delete_requests", {**arguments, **how_deleted}) if deletes else None
         if show:
             return show, act
     if not ids:
         return None, None
-    show = _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
+    show = call_for(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
     if not deletes:
         return show, None
-    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:MOST_IDS]], **how_deleted})
+    return show, call_for(offer, "delete_requests", {"request_ids": [*ids[:MOST_IDS]], **how_deleted})
 
 
 def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Call | None:
@@ -75,28 +104,45 @@ def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whol
     if whole and run.unmixed:
         first, last = run.requests[0].created_at, run.requests[-1].created_at
         of_run = replace(wanted, source=run.source, start_time=first, end_time=last)
-        return _call(offer, "delete_requests", _arguments(of_run, offer))
+        return call_for(offer, "delete_requests", _arguments(of_run, offer))
     ids = [request.request_id for request in run.requests]
-    if len(ids) <= MOST_IDS and can_be_given(*ids):
-        return _call(offer, "delete_requests", {"request_ids": ids})
-    return None
+    return call_for(offer, "delete_requests", {"request_ids": ids}) if len(ids) <= MOST_IDS else None
 
 
 def call_for_learnings(finding: str, wanted: TrafficFilter, offer: Offer) -> Call | None:
     """Return the call that lists what was learned from test traffic; `None` for other findings."""
     if finding != "test-traffic":
         return None
-    return _call(offer, "list_learnings", {**_arguments(wanted, offer), "finding": finding})
+    return call_for(offer, "list_learnings", {**_arguments(wanted, offer), "finding": finding})
 
 
-def can_be_given(*values: str) -> bool:
-    """Whether a call can have exactly these arguments: tools strip blanks, and invisible characters are escaped."""
-    return all(value and value.isprintable() and value == value.strip() for value in values)
+def call_for(offer: Offer, tool: str, arguments: Mapping[str, Any]) -> Call | None:
+    """Return a call; `None` if the caller does not have the tool, or if no call can have exactly these arguments.
+
+    Args:
+        arguments: with ids as they are stored.
+    """
+    if tool not in offer.tools:
+        return None
+    given: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in IDS:
+            given[name] = value
+            is_exact = not isinstance(value, str) or _is_given_as_it_is(value)
+        elif isinstance(value, str):
+            given[name] = offer.id_for(tool, value)
+            is_exact = bool(given[name])
+        else:
+            given[name] = [offer.id_for(tool, id_) for id_ in value]
+            is_exact = all(given[name])
+        if not is_exact:
+            return None
+    return Call(tool=tool, arguments=given)
 
 
-def _call(offer: Offer, tool: str, arguments: dict[str, Any]) -> Call | None:
-    named = [argument for argument in arguments.values() if isinstance(argument, str)]
-    return Call(tool=tool, arguments=arguments) if tool in offer.tools and can_be_given(*named) else None
+def _is_given_as_it_is(text: str) -> bool:
+    """Whether an argument that is no id arrives as it was written: blanks around it and what hides would not."""
+    return bool(text) and text.isprintable() and text == text.strip() and text == visible(text)
 
 
 def _arguments(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:

@@ -30,10 +30,10 @@ from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import LearningRow, as_name
 from reflexio_mcp.traffic.audit.calls import (
     Offer,
+    call_for,
     call_for_learnings,
     call_for_run,
     calls_about,
-    can_be_given,
 )
 from reflexio_mcp.traffic.audit.judged import NoProblem
 from reflexio_mcp.traffic.audit.rules import (
@@ -522,8 +522,6 @@ def finding_row(
         look: the pass that found it.
         learns: the backend learns from requests.
     """
-    from reflexio_mcp.traffic.audit.rules.redaction import without_key
-
     rule = rule_of(name)
     wanted = _window(look, rule)
     judged = name in look.no_problem
@@ -531,8 +529,7 @@ def finding_row(
     # them because an audit looks for words first, and then for the finding in what has them. A filter looks for the
     # finding first, so it would also select requests that only together with others have it.
     selected = gathered.from_one_session and not judged and not wanted.contains and name in FINDINGS
-    given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
-    show, act = calls_about(name, given, wanted, offer, selected=selected)
+    show, act = calls_about(name, list(dict.fromkeys(ids)), wanted, offer, selected=selected)
     return FindingRow(
         finding=name,
         severity=severity_of(name),
@@ -551,13 +548,11 @@ def finding_row(
 
 def _call_to_finish(gathered: Gathered, offer: Offer) -> Call | None:
     """Return the call that ends the wait of the newest request; `None` if it is not possible."""
-    if not gathered.places or "finish_session" not in offer.tools:
+    if not gathered.places:
         return None
     request = gathered.places[0].request
-    if not can_be_given(request.user_id, request.session_id):
-        return None
     user = {"user_id": request.user_id} if offer.takes_user else {}
-    return Call(tool="finish_session", arguments={**user, "session_id": request.session_id})
+    return call_for(offer, "finish_session", {**user, "session_id": request.session_id})
 
 
 def place_of(finding: Finding, *, masked: bool, kinds: Collection[str]) -> Place:
@@ -589,9 +584,6 @@ async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offe
             of_owner = [learning for learning in found if learning.user_id == owner]
             user = {"user_id": owner} if offer.takes_user else {}
             ids = [learning.learning_id for learning in of_owner[:NAMES]]
-            offered = offer.tools if can_be_given(owner, *ids) else frozenset[str]()
-            show = Call(tool="list_learnings", arguments=user)
-            act = Call(tool="delete_learnings", arguments={**user, "learning_ids": ids})
             rows.append(
                 FindingRow(
                     finding=name,
@@ -604,8 +596,8 @@ async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offe
                         for learning in of_owner[:NAMES]
                     ],
                     learnings=await _with_evidence(scope, owner, of_owner[:NAMES], checks.read_of(owner)),
-                    show=show if "list_learnings" in offered else None,
-                    act=act if "delete_learnings" in offered else None,
+                    show=call_for(offer, "list_learnings", user),
+                    act=call_for(offer, "delete_learnings", {**user, "learning_ids": ids}),
                 )
             )
     return rows
