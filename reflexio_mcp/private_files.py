@@ -8,11 +8,12 @@ import errno
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["create", "keep_secret", "make_folder", "new_file", "restrict", "write_new"]
+__all__ = ["create", "keep_secret", "make_empty", "make_folder", "new_file", "restrict", "write_new"]
 
 _POSIX: Final = os.name != "nt"
 _MAX_SECRET_BYTES: Final = 1000
@@ -28,6 +29,19 @@ def make_folder(path: Path) -> None:
 def create(path: Path) -> int:
     """Create a private file and return its descriptor, which the caller closes."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+
+
+_making_empty: Final = threading.Lock()
+
+
+def make_empty(path: Path) -> None:
+    """Create an empty private file for SQLite, unless there is one. SQLite would give it wider permissions.
+
+    Whoever opens a database calls this first. So no thread of this process has the new file open, and has locks on it
+    that would be dropped, when another thread closes it here.
+    """
+    with _making_empty, contextlib.suppress(FileExistsError):
+        os.close(create(path))
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -198,7 +198,10 @@ Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
 
 def check_store(settings: Settings) -> None:
-    """Refuse an unreadable store before the embedded store would create the file."""
+    """Refuse an unreadable store before the embedded store would create the file.
+
+    It is called before this process opens the store: closing the file would drop SQLite's locks on it.
+    """
     path = location_of(settings)
     if not settings.embedded or path == ":memory:":
         return

@@ -273,9 +273,7 @@ class Database:
         """Create or migrate the file, and return its device and inode."""
         path = Path(os.path.realpath(self._path))
         private_files.make_folder(path.parent)
-        with suppress(FileExistsError):
-            # SQLite would make the file with wider permissions.
-            os.close(private_files.create(path))
+        private_files.make_empty(path)
         with closing(self._connect()) as connection:
             version = check(connection)
             # The check comes first, because another program's file must not be changed.

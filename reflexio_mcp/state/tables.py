@@ -4,7 +4,6 @@ SQL has `?` for a parameter and `main.` before a table. A parameter can be a lis
 """
 
 import contextlib
-import os
 import threading
 import time
 import weakref
@@ -12,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reflexio_mcp import private_files
 
@@ -176,8 +175,6 @@ SQLITE: Final = {
     "bytes": "blob",
     "now": "(julianday('now') - 2440587.5) * 86400.0",
 }
-SQLITE_HEADER: Final = b"SQLite format 3\0"
-SQLITE_HEADER_BYTES: Final = 100
 
 
 def statements(found: int, engine: Mapping[str, str]) -> list[str]:
@@ -347,8 +344,7 @@ class SqliteDatabase(Database):
             if (folder := self._old_copies()) and folder.is_dir() and any(folder.iterdir()):
                 raise StateUnusable(*OLD_COPIES)
             private_files.make_folder(path.parent)
-            with contextlib.suppress(FileExistsError):
-                os.close(private_files.create(path))
+            private_files.make_empty(path)
             _check_ours(path)
         # A removed file is not recreated: its cap and copies would be lost without notice.
         address = f"{path.absolute().as_uri()}?mode=rw"
@@ -363,24 +359,45 @@ def _text(stored: bytes) -> str:
     return stored.decode("utf-8", "replace")
 
 
+class _Marks(NamedTuple):
+    """What a SQLite file says of the program that made it; 0 if it says nothing."""
+
+    application: int
+    version: int
+
+
+def _marks(connection: "sqlite3.Connection | Transaction") -> _Marks:
+    [(application,)] = connection.execute("PRAGMA application_id")
+    [(version,)] = connection.execute("PRAGMA user_version")
+    return _Marks(application, version)
+
+
 def _check_ours(path: Path) -> None:
-    """Refuse the file of another program. SQLite would change its journal or its permissions by opening it."""
+    """Refuse the file of another program. SQLite would change its journal or its permissions by opening it to write.
+
+    It is read through SQLite, because closing it here would drop the locks that this process has on it. With
+    `immutable`, SQLite looks at no journal and waits for no lock. So it may find no marks, for example while another
+    process writes the first page; then the transaction that comes next waits, and `_make_tables` looks again.
+    """
+    import sqlite3
+
     if not path.is_file():  # reading a pipe could take for ever
         raise OSError("it is no file")
-    with path.open("rb") as file:
-        header = file.read(SQLITE_HEADER_BYTES)
-    if not header.startswith(SQLITE_HEADER):  # made a moment ago, or SQLite says that it is no database
+    if not path.stat().st_size:  # made a moment ago
         return
-    version = int.from_bytes(header[60:64])  # where SQLite keeps `user_version`
-    application = int.from_bytes(header[68:72])  # and `application_id`
-    if application != APPLICATION_ID and (application, version) != (0, FIRST_VERSION):
+    address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as file:
+            marks = _marks(file)
+    except sqlite3.Error:
+        return
+    if marks.application != APPLICATION_ID and marks != (0, FIRST_VERSION):
         raise StateUnusable(*NOT_OURS)
 
 
 def _make_tables(transaction: Transaction) -> None:
-    ((version,),) = transaction.execute("PRAGMA user_version")
-    ((application,),) = transaction.execute("PRAGMA application_id")
-    if application != APPLICATION_ID and version == FIRST_VERSION and not _is_first(transaction):
+    application, version = _marks(transaction)
+    if application != APPLICATION_ID and not (application == 0 and _is_unmarked_state(transaction, version)):
         raise StateUnusable(*NOT_OURS)
     for statement in statements(version, SQLITE):
         transaction.execute(statement)
@@ -389,13 +406,17 @@ def _make_tables(transaction: Transaction) -> None:
         transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-def _is_first(transaction: Transaction) -> bool:
-    """Whether the tables are those of `FIRST_VERSION`, whose files have no mark."""
+def _is_unmarked_state(transaction: Transaction, version: int) -> bool:
+    """Whether the file is empty, or has the tables of `FIRST_VERSION`, whose files have no mark."""
     made = transaction.execute(
         "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     )
+    if version == 0:
+        return not made
     wanted = [part for part in TABLES.format(**SQLITE).split(";") if "CREATE TABLE" in part]
-    return sorted(sql for (sql,) in made) == sorted(part.strip() for part in wanted)
+    return version == FIRST_VERSION and sorted(sql for (sql,) in made) == sorted(
+        part.strip() for part in wanted
+    )
 
 
 def holds_sealed(path: Path) -> bool:

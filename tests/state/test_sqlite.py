@@ -3,15 +3,18 @@
 import os
 import sqlite3
 import stat
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from reflexio_mcp import private_files
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import VERSION, Database, SqliteDatabase, StateUnusable
+from reflexio_mcp.state.tables import VERSION, Database, SqliteDatabase, StateUnusable, holds_sealed
 from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, restored, restoring
 
 
@@ -132,6 +135,77 @@ def test_another_process_is_waited_for(path: Path) -> None:
             with pytest.raises(StateUnusable, match="the state file cannot be used"):
                 state.begin(OPERATOR, deletion())
     state.begin(OPERATOR, deletion())
+
+
+def other_process_can_write(path: Path) -> bool:
+    """Whether another process gets the write lock of a file at once."""
+    program = (
+        "import sqlite3, sys; other = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n"
+        "try: other.execute('BEGIN IMMEDIATE')\n"
+        "except sqlite3.OperationalError as error: sys.exit(str(error))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 or "database is locked" in done.stderr
+    return done.returncode == 0
+
+
+def test_a_look_at_the_file_leaves_the_locks_of_a_transaction_beside_it(path: Path) -> None:
+    with SqliteDatabase(lambda: path).transaction() as transaction:
+        transaction.execute("INSERT INTO main.days VALUES (1)")
+    with SqliteDatabase(lambda: path).transaction():
+        assert not other_process_can_write(path)
+        assert not holds_sealed(path)
+        assert not other_process_can_write(path), "after a look for what is sealed"
+        with suppress(StateUnusable), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("reflexio_mcp.state.tables.WAIT_SECONDS", 0)
+            SqliteDatabase(lambda: path).read("SELECT 1")
+        assert not other_process_can_write(path), "after another state of this process was opened"
+    assert other_process_can_write(path)
+
+
+def test_a_file_that_another_thread_is_making_is_not_opened_before_it_is_closed_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing it would drop the locks of whoever had opened it."""
+    made, go_on, opened_here = threading.Event(), threading.Event(), threading.Event()
+    create = private_files.create
+
+    def slow(file: Path) -> int:
+        descriptor = create(file)
+        made.set()
+        assert go_on.wait(10)
+        return descriptor
+
+    def use() -> None:
+        with SqliteDatabase(lambda: path).transaction():
+            opened_here.set()
+
+    monkeypatch.setattr(private_files, "create", slow)
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    threads[0].start()
+    assert made.wait(10)
+    threads[1].start()
+    was_opened = opened_here.wait(0.3)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert not was_opened
+    assert opened_here.is_set()
+
+
+def test_a_file_of_another_program_that_cannot_be_read_without_its_journal_is_refused_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY)")
+    monkeypatch.setattr("reflexio_mcp.state.tables._check_ours", lambda _: None)
+    before = path.read_bytes()
+    with pytest.raises(StateUnusable, match="made by another program"):
+        opened(path).check()
+    assert path.read_bytes() == before
 
 
 def test_a_state_in_memory_is_one_for_its_whole_process() -> None:
