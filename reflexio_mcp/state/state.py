@@ -236,6 +236,7 @@ class State:
         """Count further items of a running deletion against the cap. Return whether they fit; else none is counted."""
         with self.database.transaction() as transaction:
             transaction.serialise("cap")
+            _start_of(transaction, job)
             try:
                 self._check_room(transaction, owner, number)
             except CapReached:

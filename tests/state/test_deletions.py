@@ -465,6 +465,8 @@ def test_a_job_ends_no_other_record_that_has_its_number(place: Place) -> None:
     )
     for use in (
         lambda: state.keep(ALICE, mine, [copied()]),
+        lambda: state.count_more(ALICE, mine, 1),
+        lambda: state.note_back(mine, [("profile:1", "alice")]),
         lambda: ended(state, ALICE, mine),
         lambda: restored(state, ALICE, mine),
     ):
