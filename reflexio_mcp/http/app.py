@@ -39,6 +39,7 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
+from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.tasks import task_group
 from reflexio_mcp.traffic.turns import Turn, Turns
 
@@ -167,7 +168,8 @@ class HttpApp:
         observe(
             "reflexio_mcp.cap_left",
             "remaining cap",
-            _none_if_unusable(state.least_room),
+            # The cap of what expires is in the policy.
+            _none_if_unusable(functools.partial(state.least_room, without={EXPIRED})),
         )
         self._sse_streams = Quota(sessions_each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()

@@ -56,6 +56,8 @@ class Intended(NamedTuple):
         first_chain: chain value of its first log line; `None` in the earlier form.
         erases: of an erasure: the names of what it erases, by user.
         call: a tag of all that its caller asked for; empty in the earlier form, and for a restore.
+        caller: its account and the caller whose cap counts it. The tags in the columns are others under each key.
+            Empty in rows that were made before callers were sealed.
     """
 
     target: str
@@ -65,6 +67,7 @@ class Intended(NamedTuple):
     first_chain: str | None = None
     erases: Mapping[str, Sequence[str]] | None = None
     call: str = ""
+    caller: Sequence[str] = ()
 
 
 class JobEnd(NamedTuple):

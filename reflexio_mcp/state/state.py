@@ -194,14 +194,36 @@ class State:
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
 
-    def least_room(self) -> int | None:
-        """Return how many items the caller that deleted most may still delete in this hour; `None` for no cap."""
+    def least_room(self, without: Collection[str] = ()) -> int | None:
+        """Return how many items the caller that deleted most may still delete in this hour; `None` for no cap.
+
+        Args:
+            without: callers that have a cap of their own.
+        """
         if not self.limit:
             return None
         with self.database.transaction(writes=False) as transaction:
-            callers = transaction.execute("SELECT DISTINCT caller FROM main.deletions")
-            rooms = [self._room(self._recent(transaction, [caller])) for (caller,) in callers]
-        return min(rooms, default=self.limit)
+            recent = self._recent(transaction)
+        callers = self._callers(recent)
+        counted = Counter[str]()
+        for job in recent:
+            tag = job.identity.caller
+            if tag in callers:
+                account, caller = callers[tag]
+                if caller in without:
+                    continue
+                tag = self._keys.tag("caller", account, caller)
+            counted[tag] += job.number
+        return max(0, self.limit - max(counted.values(), default=0))
+
+    def _callers(self, recent: Sequence["CountedJob"]) -> dict[str, Sequence[str]]:
+        """Return account and name of each caller, by tag. A caller has a tag under each key."""
+        callers: dict[str, Sequence[str]] = {}
+        for job in recent:
+            with suppress(RowChanged):
+                if caller := self._seals.open_intention(job.identity, job.intention).caller:
+                    callers[job.identity.caller] = caller
+        return callers
 
     def begin(self, owner: Owner, intention: Intention) -> JobNumber:
         """Record a deletion: cap, plan code and first log line. Return its number.
@@ -374,7 +396,8 @@ class State:
         )
         job = JobIdentity(*values)
         chain = self.log.add(transaction, first_line(job.number))
-        sealed = self._seals.seal_intention(job, intended._replace(first_chain=chain))
+        intended = intended._replace(first_chain=chain, caller=(owner.account, owner.caller))
+        sealed = self._seals.seal_intention(job, intended)
         transaction.execute(
             "UPDATE main.deletions SET intention = ?, begun = (SELECT max(id) FROM main.log) WHERE id = ?",
             sealed,
@@ -901,44 +924,43 @@ class State:
         if not self.limit:
             return None
         recent = self._recent(transaction, self._keys.tags("caller", owner.account, owner.caller))
-        room = self._room(recent)
+        room = max(0, self.limit - sum(job.number for job in recent))
         if number > room:
             count_refusal("cap")
             raise CapReached(self.limit, room, self._wait_for_room(recent, min(number, self.limit)))
         return room
 
-    def _wait_for_room(self, recent: Sequence[tuple[float, int]], number: int) -> float:
+    def _wait_for_room(self, recent: Sequence["CountedJob"], number: int) -> float:
         """Return in how many seconds enough of the recent deletions have stopped counting for `number` items to fit."""
-        room, wait = self.limit - sum(counted for _, counted in recent), 0.0
-        for seconds, counted in recent:
+        room, wait = self.limit - sum(job.number for job in recent), 0.0
+        for job in recent:
             if room >= number:
                 break
-            room += counted
-            wait = seconds
+            room += job.number
+            wait = job.seconds
         return wait
 
-    def _room(self, recent: Sequence[tuple[float, int]]) -> int:
-        return max(0, self.limit - sum(counted for _, counted in recent))
-
-    def _recent(self, transaction: Transaction, callers: list[str]) -> list[tuple[float, int]]:
-        """Return the deletions of the last hour: for how many seconds more each counts, and how many items it counts.
-
-        `callers` are the tags of one caller, under each key.
+    def _recent(self, transaction: Transaction, callers: Sequence[str] = ()) -> list["CountedJob"]:
+        """Return the deletions of the last hour, those first that stop counting first.
 
         The uptime of this machine tells the age of what it has recorded since it started. A deletion from the future
         was dated by a clock that was ahead: it counts until the state is in use on another day.
+
+        Args:
+            callers: the tags of one caller, under each key; none for all callers.
         """
         now, days, running = transaction.now, days_with_today(transaction), uptime()
+        of_callers = "caller IN ? AND" if callers else ""
         rows = transaction.execute(
-            f"SELECT at, seen, boot, uptime, counted, intention, {IDENTITY} FROM main.deletions WHERE caller IN ? "  # noqa: S608
-            "AND (at > ? OR (boot = ? AND boot != '' AND uptime > ?))",
-            callers,
+            f"SELECT at, seen, boot, uptime, counted, intention, {IDENTITY} FROM main.deletions "  # noqa: S608
+            f"WHERE {of_callers} (at > ? OR (boot = ? AND boot != '' AND uptime > ?))",
+            *([[*callers]] if callers else []),
             now - HOUR,
             running.boot,
             running.seconds - HOUR,
         )
-        recent: list[tuple[float, int]] = []
-        for at, seen, boot, uptime_then, counted, intention, *identity in rows:
+        recent: list[CountedJob] = []
+        for at, seen, boot, uptime_then, counted, intention, *values in rows:
             if not (is_time(at) and is_number(seen) and is_time(uptime_then)):
                 seconds = HOUR  # a row that was changed: nobody knows when it began
             elif boot and boot == running.boot:
@@ -948,8 +970,11 @@ class State:
             else:
                 seconds = at + HOUR - now
             if seconds > 0:
-                recent.append((seconds, self._counted(counted, JobIdentity(*identity), intention)))
-        return sorted(recent)
+                identity = JobIdentity(*values)
+                recent.append(
+                    CountedJob(seconds, self._counted(counted, identity, intention), identity, intention)
+                )
+        return sorted(recent, key=lambda job: job.seconds)
 
     def _counted(self, counted: Any, job: JobIdentity, intention: Any) -> int:
         """Return what a deletion counts against the cap: for a row that was changed, what it meant to delete."""
@@ -959,6 +984,20 @@ class State:
             return self._seals.open_intention(job, intention).asked
         except RowChanged:
             return self.limit
+
+
+class CountedJob(NamedTuple):
+    """A deletion that counts against the cap.
+
+    Args:
+        seconds: for how many more seconds it counts.
+        number: of items that it counts.
+    """
+
+    seconds: float
+    number: int
+    identity: JobIdentity
+    intention: Any
 
 
 def _time(value: Any) -> float:

@@ -32,6 +32,8 @@ from tests.state.conftest import (
     restoring,
 )
 
+NEW = b"a new key, which is just as long"
+
 
 def test_the_cap_counts_what_every_process_deletes_for_an_hour(place: Place) -> None:
     one, another = place.process(limit=5), place.process(limit=5)
@@ -83,6 +85,23 @@ def test_a_clock_that_is_ahead_for_a_moment_makes_no_room_and_takes_none(
     assert state.least_room() == 0, "what operators measure is what the cap leaves"
     place.pass_time(3_601)
     assert (state.check_room(OPERATOR), state.least_room()) == (2, 2)
+
+
+def test_what_operators_measure_counts_a_caller_under_every_key_and_nobody_who_has_a_cap_of_their_own(
+    place: Place,
+) -> None:
+    before, after = place.process(limit=10), place.process(limit=10, keys=(NEW, KEY))
+    before.begin(OPERATOR, deletion(3))
+    before.begin(ALICE, deletion(2))
+    after.begin(OPERATOR, deletion(4))
+    assert (after.check_room(OPERATOR), after.least_room()) == (3, 3)
+    for account in ("account", "another account"):
+        after.begin(Owner(account, caller="expired"), deletion(10))
+    assert (after.least_room(), after.least_room({"expired"})) == (0, 3)
+    place.sql("UPDATE main.deletions SET restores = 7 WHERE counted = 4")
+    assert after.check_room(OPERATOR) == 3, "its record was changed, and the cap counts it"
+    after.begin(OPERATOR, deletion(1))
+    assert (after.check_room(OPERATOR), after.least_room({"expired"})) == (2, 2)
 
 
 def test_what_another_machine_dated_in_the_future_counts_until_the_state_is_in_use_on_another_day(
@@ -411,11 +430,7 @@ def test_a_record_names_the_line_of_no_other_deletion_as_its_first(place: Place)
 
 
 def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Place) -> None:
-    new = b"a new key, which is just as long"
-    before, between = (
-        place.process(limit=3),
-        place.process(limit=3, keys=(new, b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy")),
-    )
+    before, between = place.process(limit=3), place.process(limit=3, keys=(NEW, KEY))
     before.begin(OPERATOR, deletion(code="code"))
     deleted(before, OPERATOR, copied())
     assert between.check_room(OPERATOR) == 1
@@ -425,7 +440,7 @@ def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Pl
     assert [one.id for one in between.copies.read(ALICE)] == ["r1"]
     assert between.log.verify().wrong is None
     deleted(between, OPERATOR, copied("r2"))
-    after = place.process(keys=(new,))
+    after = place.process(keys=(NEW,))
     assert (after.copies.count_unreadable(), after.copies.count_unreadable(3)) == (1, 0)
     assert [one.id for one in after.copies.read(OPERATOR)] == ["r2"]
     deleted(after, OPERATOR, erase=("r:r2",))
