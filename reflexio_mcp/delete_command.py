@@ -54,8 +54,8 @@ class Job:
         self.program = f"reflexio-mcp {arguments.command} {__version__}"
         self.consent_mode = "off" if arguments.yes else "ask"
         self.progress = TerminalProgress()
-        self.number = 0
-        """The number of the deletion's record in the state; 0 before there is one."""
+        self.undoable = 0
+        """The number of the running deletion if it keeps copies; 0 if it keeps none, and before it has begun."""
 
     async def note_refusal(
         self, scope: Scope, state: State, owner: Owner, *, tool: str, target: str, why: Refusal
@@ -79,8 +79,8 @@ class Job:
             if go_on:
                 done = f"{self.progress.last}." if self.progress.last else ""
                 following = f"{go_on}."
-                if self.number:
-                    undo = f"`reflexio-mcp restore {self.number}` to undo what has a copy"
+                if self.undoable:
+                    undo = f"`reflexio-mcp restore {self.undoable}` to undo what has a copy"
                     following = f"{go_on}, or {undo}."
             sys.stderr.write(f"\nInterrupted: {sentence(done, following)}\n")
             raise
@@ -155,7 +155,9 @@ def _plan_ask_and_act(
         return make_plan(scope, target(scope), options, state, owner, progress=job.progress)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
-        number = job.number = await begin(planned, Origin(tool, job.program, job.consent_mode), state)
+        number = await begin(planned, Origin(tool, job.program, job.consent_mode), state)
+        if planned.plan.way_back and planned.plan.way_back.has_copy:
+            job.undoable = number
         return await carry_out(scope, planned, state, number, job.progress)
 
     expires = arguments.filter.get("finding") == EXPIRED

@@ -152,8 +152,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_deletion_that_is_interrupted_says_how_much_is_done_and_what_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("keeps", "undo"), [("", ", or `reflexio-mcp restore 1`"), ("--erase", ""), ("off", "")]
+)
+def test_a_deletion_that_is_interrupted_says_how_much_is_done_what_goes_on_and_how_to_undo_what_has_a_copy(
+    keeps: str, undo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupted(TerminalProgress):
         async def __call__(self, step: Step, done: int, total: int | None) -> None:
@@ -162,9 +165,13 @@ def test_a_deletion_that_is_interrupted_says_how_much_is_done_and_what_goes_on(
                 signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(delete_command, "TerminalProgress", Interrupted)
-    assert main(["delete", "--source", "ci.e2e", "--yes"]) == 130
+    if keeps == "off":
+        monkeypatch.setenv("REFLEXIO_MCP_RECOVERY_DAYS", "0")
+    erase = ["--erase"] if keeps == "--erase" else []
+    assert main(["delete", "--source", "ci.e2e", "--yes", *erase]) == 130
     said = capsys.readouterr().err
-    assert "of 150 deleted. Run the command again to finish, or `reflexio-mcp restore 1`" in said
+    assert f"of 150 deleted. Run the command again to finish{undo}" in said
+    assert ("restore" in said) is bool(undo)
     monkeypatch.undo()
 
 

@@ -115,8 +115,7 @@ class Words:
         if not way_back.until:
             kept = f"for at least {counted(way_back.days, 'day')}"
         said = self.way_back[way_back.state].format(kept=kept)
-        has_copy = way_back.state in ("whole", "words", "text")
-        if not has_copy:
+        if not way_back.has_copy:
             return said
         if number:
             which: CopyWords = "deletion"

@@ -226,6 +226,10 @@ class WayBack(Row):
     days: int = 0
     until: Moment | None = None
 
+    @property
+    def has_copy(self) -> bool:
+        return self.state in ("whole", "words", "text")
+
 
 Facts = Annotated[list[Fact], Field(description="what else there is to know")]
 
