@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database, StoreBusy, StoreFailed
 from reflexio_mcp.embedded_store.routes import ROUTES, GetRequests, Json, Refusal
-from reflexio_mcp.rest.exchange import Call, HttpReply, parsed_json
+from reflexio_mcp.rest.exchange import EMBEDDED_STORE, Call, HttpReply, parsed_json
 
 __all__ = ["EmbeddedStore"]
 
@@ -38,6 +38,7 @@ class EmbeddedStore:
         headers = {
             "date": formatdate(int(self._clock()), usegmt=True),
             "content-type": "application/json",
+            "server": EMBEDDED_STORE,
             "x-correlation-id": secrets.token_hex(4),
         }
         return HttpReply(status, headers, body)

@@ -20,6 +20,7 @@ _ADVICE: Final[Mapping[FactCode, str]] = {
     FactCode.SPLIT_REQUEST: "Split it into several requests, or send images by URL.",
     FactCode.ASK_FOR_LESS: "Use a narrower filter or a smaller limit.",
     FactCode.READ_SERVER_LOG: "Try again later, or look at Reflexio's log.",
+    FactCode.CHECK_STORE: "Try again later, or check the embedded store's file and its disk.",
 }
 """What to do about a failure, for a model and a shell."""
 
@@ -66,6 +67,7 @@ FAILURES: Final = TopicWords(
         FactCode.SPLIT_REQUEST: "",
         FactCode.ASK_FOR_LESS: "",
         FactCode.READ_SERVER_LOG: "",
+        FactCode.CHECK_STORE: "",
     },
     model={
         **_ADVICE,

@@ -60,6 +60,8 @@ class ReflexioError(Exception):
     effect: Effect = "none"
     wait: float | None = None
     """Seconds from the `Retry-After` header, which space our own tries. `RateLimited.retry_after` is for the caller."""
+    from_embedded_store: bool = False
+    """Whether the embedded store answered. It has no server and no log of its own."""
 
     def __init__(
         self,

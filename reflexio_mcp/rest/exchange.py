@@ -19,7 +19,15 @@ from pydantic_core import from_json
 
 from reflexio_mcp.rest import api_limits, errors, models
 
-__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_succeed_later", "parsed_json"]
+__all__ = [
+    "EMBEDDED_STORE",
+    "Call",
+    "HttpReply",
+    "correlation_ids",
+    "in_thread_if",
+    "may_succeed_later",
+    "parsed_json",
+]
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
@@ -98,6 +106,10 @@ class Call:
     look_first: bool = False
     most_body_bytes: int = api_limits.MAX_BODY_BYTES
     most_reply_bytes: int | None = None
+
+
+EMBEDDED_STORE: Final = "reflexio-mcp-embedded-store"
+"""The header `server` of the store in this process."""
 
 
 class HttpReply(NamedTuple):
@@ -207,6 +219,7 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
         time = _http_time(headers.get("date", ""))
         return Answer(url, data, known_id, time, size=reply.size, is_long=reply.is_long)
     error.status, error.correlation_id = status, known_id
+    error.from_embedded_store = headers.get("server") == EMBEDDED_STORE
     asked = headers.get("retry-after", "").strip()
     error.wait = float(asked) if re.fullmatch(r"\d{1,9}", asked) else None
     if isinstance(error, errors.RateLimited) and error.wait is not None:

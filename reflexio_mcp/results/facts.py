@@ -615,6 +615,7 @@ class FactCode(StrEnum):
     SPLIT_REQUEST = "split_request", "advice: split the request, or send images by URL"
     ASK_FOR_LESS = "ask_for_less", "advice: use a narrower filter or a smaller limit"
     READ_SERVER_LOG = "read_server_log", "advice: try again later, or look at Reflexio's log"
+    CHECK_STORE = "check_store", "advice: try again later, or check the embedded store's file"
     ERASE_OR_MEND = "erase_or_mend", "advice: erase instead, or mend the state; `names`: how"
 
     # Receipts that another version recorded

@@ -44,6 +44,8 @@ def failure_facts(error: errors.ReflexioError, action: Action = "read") -> list[
     known = [shown_name(error.detail)] if error.detail else []
     if error.correlation_id:
         known.append(shown_name(f"correlation id {error.correlation_id}"))
+    if advice is FactCode.READ_SERVER_LOG and error.from_embedded_store:
+        advice = FactCode.CHECK_STORE
     next_step = Fact(code=advice)
     if isinstance(error, errors.RateLimited) and error.retry_after is not None:
         next_step = Fact(code=FactCode.TRY_IN_SECONDS, number=max(1, round(error.retry_after)))

@@ -184,7 +184,7 @@ async def test_a_place_where_no_file_can_be_made_says_so_and_is_tried_again(tmp_
         await publish(client, "r")
 
 
-async def test_a_full_disk_refuses_the_publish_and_keeps_the_rest(
+async def test_a_full_disk_refuses_the_publish_keeps_the_rest_and_names_the_file_to_look_at(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect
@@ -201,6 +201,8 @@ async def test_a_full_disk_refuses_the_publish_and_keeps_the_rest(
             await client.publish(body("large", Interaction(content="x" * 200_000)), minted=True)
         assert caught.value.said == "The disk is full. Free some space and try again."
         assert "Nothing was changed" in said_of(caught.value)
+        assert "Reflexio's log" not in said_of(caught.value)
+        assert "check the embedded store's file and its disk" in said_of(caught.value)
         assert await ids(client) == {"r"}
 
 
@@ -209,8 +211,9 @@ async def test_a_store_that_another_process_writes_to_is_waited_for_and_then_ref
         await publish(client, "r")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(ServerFault, match="store_busy"):
+            with pytest.raises(ServerFault, match="store_busy") as caught:
                 await publish(client, "s")
+            assert "Reflexio's log" not in said_of(caught.value)
             assert await ids(client) == {"r"}
         await publish(client, "s")
 

@@ -114,6 +114,7 @@ const FACTS = {
   check_key: () => ["Your operator can correct the key."],
   ask_for_less: () => ["Narrow the filter."],
   read_server_log: () => ["Try again later."],
+  check_store: () => ["Try again later."],
   erase_or_mend: ({ names }) => ["Choose “Keep no copy”, or ask your operator", ...names, "."],
 };
 
