@@ -131,6 +131,8 @@ class AuditLog:
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
         transaction.serialise("log")
         noted = self._noted(transaction)
+        # What is recorded here stays. Only a server with the key of a note can tell that the note is genuine; until one
+        # has added a line, `last_gap` reckons with it.
         if noted and not noted.by_other_server and not _has(transaction, noted):
             self._add(transaction, {"event": CUT, "last_line": noted.number, "value": noted.chain})
         transaction.afterwards.append(self._note)
