@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream as ReadStream
     from mcp.shared._stream_protocols import WriteStream as WriteStream
 
-__all__ = ["WriteStream", "drop_body", "limit_sessions", "lowlevel"]
+__all__ = ["WriteStream", "limit_sessions", "lowlevel"]
 
 
 def check(server: MCPServer[Any]) -> None:

@@ -87,7 +87,7 @@ from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["CodeMaker", "Options", "Planned", "call_of", "describe_target", "make_plan", "skipped_copies"]
+__all__ = ["CodeMaker", "Options", "Planned", "describe_target", "make_plan", "skipped_copies"]
 
 CODE_SECONDS: Final = 86_400
 
