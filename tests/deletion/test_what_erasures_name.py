@@ -358,6 +358,45 @@ async def test_an_erased_interaction_takes_no_other_of_its_request_that_says_the
     assert await words(world) == {"r1": ["yes", "the address"]}
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["request", "interaction"])
+async def test_an_interaction_that_a_restore_has_renumbered_does_not_return_with_another_restore_of_the_same_copy(
+    world: World, whole: bool
+) -> None:
+    """The copy has the earlier numbers."""
+    numbers = await put(world, "r1", "a secret", "the address")
+    chosen: dict[str, Any] = {} if whole else {"interaction_ids": [numbers[0]]}
+    under = "r1" if whole else f"r1-interaction-{numbers[0]}"
+    number = (await receipt(world, request_id="r1", **chosen))["number"]
+    erased: list[dict[str, Any]] = []
+
+    async def restore_and_erase() -> None:
+        await restore(world, number)
+        secret = (await world.interactions(under))[0]
+        assert secret not in numbers
+        erased.append(await receipt(world, request_id=under, interaction_ids=[secret], erase=True))
+        await receipt(world, request_id="r1")
+
+    world.backend.before[PUBLISH] = [restore_and_erase]
+    await restore(world, number)
+    assert fact_of(erased[0], "may_return") == {"code": "may_return", "number": 1}
+    assert "a secret" not in [text for said in (await words(world)).values() for text in said]
+    assert await may_return(world) == 0
+
+
+async def test_a_restored_interaction_that_says_what_another_erased_one_says_is_named_and_stays(
+    world: World,
+) -> None:
+    first, _, third = await put(world, "r1", "yes", "the address", "yes")
+    number = (await receipt(world, request_id="r1", interaction_ids=[third]))["number"]
+    await interrupted_restore(world, number)
+    own = f"r1-interaction-{third}"
+    erased = await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+    assert fact_of(erased, "restored_before") == {"code": "restored_before", "number": 1, "names": [own]}
+    await put(world, "r2", "another")
+    await receipt(world, request_id="r2")  # which carries out what erasures have left
+    assert await words(world) == {"r1": ["the address"], own: ["yes"]}
+
+
 async def test_a_plain_deletion_keeps_no_copy_of_what_is_erased_and_may_return(world: World) -> None:
     await put(world, "r1", "a secret")
     number = (await receipt(world, request_id="r1"))["number"]

@@ -12,6 +12,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.records import Copied, CopyNote, Erasure, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.traffic.content import interaction_digest
 from reflexio_mcp.traffic.deletion.claims import claim
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
@@ -22,6 +23,7 @@ from reflexio_mcp.traffic.deletion.items import (
     item_of,
     learning_item,
     names_of,
+    said_by,
     said_digest,
 )
 from reflexio_mcp.traffic.errors import needing_state
@@ -42,6 +44,8 @@ class Naming:
 
     Call `meant` once with each copy, the oldest first. The copy of a request then comes before those of the learnings
     from it. `meant` remembers the interactions of each named request, by which it knows what learnings came from.
+
+    A restore may have stored interactions again, under other numbers than in older copies. So what they say decides.
 
     Args:
         user_id: everything of this user; empty for `items` alone.
@@ -69,6 +73,8 @@ class Naming:
     def __post_init__(self) -> None:
         self._ids = {(item.user_id, item.id) for item in self.items}
         self._came_from = {(item.user_id, number) for item in self.items for number in item.interaction_ids}
+        self._said = {(item.user_id, digest) for item in self.items for digest in item.said}
+        self._named_say = Counter(said_by(self.items, self.interactions).values())
 
     def meant(self, copied: Copied) -> Meant | None:
         """Return what of a copy is named; `None` if nothing is."""
@@ -85,22 +91,43 @@ class Naming:
     def _of_request(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
         own = {(copied.user, interaction.interaction_id) for interaction in content.interactions}
         named = (copied.user, copied.restored_id) in self._ids
-        named = named or (copied.kind == "interaction" and own <= self._came_from)
+        says = {(copied.user, digest) for digest in interactions_said(content)}
+        named = named or (copied.kind == "interaction" and says <= self._said)
         if copied.restored_id in self.requests_stay or not named:
             return None
         self._came_from |= own
+        self._said |= says
         return Meant(said=interactions_said(content))
 
     def _of_interactions(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
-        named = {interaction.interaction_id for interaction in content.interactions} & self.interactions
+        becomes_the_request = copied.restored_id == self.request_id
         # The first name of a copy names the request.
-        if not named or copied.names[0] != Name.of("request", self.request_id):
+        is_of_the_request = copied.names[0] == Name.of("request", self.request_id)
+        named = self._named_in(content) if becomes_the_request or is_of_the_request else ()
+        if not named:
             return None
         self._came_from |= {(copied.user, number) for number in named}
-        if copied.kind == "interaction":
-            stays = copied.restored_id in self.requests_stay
-            return None if stays else Meant(said=interactions_said(content))
-        return Meant(parts=self._parts(content, named))
+        if becomes_the_request:
+            return Meant(parts=self._parts(content, named))
+        stays = copied.restored_id in self.requests_stay
+        return None if stays else Meant(said=interactions_said(content))
+
+    def _named_in(self, content: RequestWithInteractions) -> set[int]:
+        """Return the numbers, in a copy, of the named interactions.
+
+        If the copy lacks the number of a named one, another that says the same counts as that one.
+        """
+        said = {
+            interaction.interaction_id: interaction_digest(interaction)
+            for interaction in content.interactions
+        }
+        named = said.keys() & self.interactions
+        missing = self._named_say - Counter(said[number] for number in named)
+        for number, digest in said.items():
+            if number not in named and missing[digest] > 0:
+                missing[digest] -= 1
+                named.add(number)
+        return named
 
     def _parts(self, content: RequestWithInteractions, named: Collection[int]) -> dict[str, int]:
         """Return digests of the named interactions of a request, each with how many others say the same and stay.

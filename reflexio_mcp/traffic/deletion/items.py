@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -44,6 +44,7 @@ class Item:
         digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
+        said: a digest of what each interaction says, in the order of `interaction_ids`.
         source: the source of the request, or of the last request that a learning came from.
         unreadable: the service fails to return it, so only its id is known.
         rests_on: the stored playbooks from which a shared rule was made.
@@ -57,6 +58,7 @@ class Item:
     session_id: str = ""
     request_id: str = ""
     interaction_ids: tuple[int, ...] = ()
+    said: tuple[str, ...] = ()
     source: str = ""
     unreadable: bool = False
     learning: Learning | None = field(default=None, compare=False, repr=False)
@@ -87,8 +89,9 @@ def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
     request, interactions = stored.request, [interaction] if interaction else stored.interactions
     digest = hashlib.sha256()
     add_texts(digest, (f"{request.created_at} {request.arrival}", request.user_id, request.session_id))
-    for included in interactions:
-        add_texts(digest, (str(included.interaction_id), interaction_digest(included)))
+    said = tuple(map(interaction_digest, interactions))
+    for included, says in zip(interactions, said, strict=True):
+        add_texts(digest, (str(included.interaction_id), says))
     return Item(
         kind="interaction" if interaction else "request",
         id=str(interaction.interaction_id) if interaction else request.request_id,
@@ -98,6 +101,7 @@ def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         session_id=request.session_id,
         request_id=request.request_id,
         interaction_ids=tuple(included.interaction_id for included in interactions),
+        said=said,
         source=request.source,
         unreadable=isinstance(stored, UnreadableRequest),
     )
@@ -175,6 +179,16 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
             frozenset(id_ for item in of_user for id_ in item.interaction_ids),
         )
         for user, of_user in by_user.items()
+    }
+
+
+def said_by(items: Iterable[Item], interactions: Collection[int]) -> dict[int, str]:
+    """Return the digests of what those of these interactions say that are among items, by their ids."""
+    return {
+        number: digest
+        for item in items
+        for number, digest in zip(item.interaction_ids, item.said, strict=True)
+        if number in interactions
     }
 
 

@@ -47,8 +47,11 @@ from reflexio_mcp.traffic.deletion.items import (
     content_of,
     copy_of_learning,
     counts_of,
+    interactions_said,
+    item_of,
     learning_item,
     names_of,
+    said_by,
     said_digest,
     sources_named,
     sources_of,
@@ -371,7 +374,8 @@ class _Chosen:
         learnings: the learnings from them that go too.
         copied: items that only recovery copies contain.
         erased: those of `copied` that are erased.
-        said: the `said_digest` of each copied request, by id.
+        alike: copied interactions that say what erased ones say, as the requests that an undo makes of them.
+        said: the `said_digest` of each copied request, and of each of `alike`, by id.
         damaged: how many copies could not be opened, because their rows were changed.
         held: how many items each hold keeps.
     """
@@ -380,6 +384,7 @@ class _Chosen:
     learnings: Sequence[Item]
     copied: Sequence[Item]
     erased: Sequence[Item]
+    alike: Sequence[Item]
     said: Mapping[str, str]
     damaged: int
     held: Counter[Hold]
@@ -449,12 +454,16 @@ async def _choose(
         selected.not_found += [
             learning_id for learning_id in options.learning_ids if learning_id not in selected.learned.linked
         ]
-    said = {request.request.request_id: said_digest(request) for request in copied_requests}
+    alike: list[RequestWithInteractions] = []
+    if options.erase and not isinstance(target, User):
+        alike = await in_thread(_interactions_alike, selected, [*stored, *copied], state, owner)
+    said = {request.request.request_id: said_digest(request) for request in (*copied_requests, *alike)}
     return _Chosen(
         stored=stored,
         learnings=taught,
         copied=copied,
         erased=copied if options.erase else [],
+        alike=list(map(item_of, alike)),
         said=said,
         damaged=damaged,
         held=hold_filter.held,
@@ -734,6 +743,35 @@ def _learnings_led_to(selected: Selected, items: Sequence[Item], state: State, o
         ]
 
 
+def _interactions_alike(
+    selected: Selected, items: Sequence[Item], state: State, owner: Owner
+) -> list[RequestWithInteractions]:
+    """Return copied interactions of erased requests that say what erased interactions say.
+
+    Each is as the request that an undo makes of it. If that is stored, it stays.
+
+    Raises `NotRecorded`: the copies cannot be read.
+    """
+    requests = {(item.user_id, item.request_id) for item in items if item.request_id}
+    if not requests:
+        return []
+    erased = {digest for item in items for digest in item.said}
+    if selected.interactions:
+        erased = set(said_by(items, selected.interactions.ids).values())
+    names = {Name.of("request", request_id) for _, request_id in requests}
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+        contents = [
+            content_of(copied)
+            for copied in state.copies.read(owner, names=names, erasing=True)
+            if copied.kind == "interaction" and (copied.user, copied.names[0].id) in requests
+        ]
+    return [
+        content
+        for content in contents
+        if isinstance(content, RequestWithInteractions) and erased.issuperset(interactions_said(content))
+    ]
+
+
 def _stored_learnings(selected: Selected) -> set[str]:
     """Return the ids of the learnings that were read, which are planned as such."""
     return {learning.learning_id for learning in selected.learned.read} if selected.learned else set()
@@ -761,7 +799,8 @@ async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> lis
     what they say is compared.
     """
     looked_for = set(target.ids) if isinstance(target, Requests) else set[str]()
-    ids = [item.id for item in chosen.erased if item.kind == "request" and item.id not in looked_for]
+    copied = {item.id: item for item in (*chosen.erased, *chosen.alike) if item.kind == "request"}
+    ids = [item_id for item_id in copied if item_id not in looked_for]
     found: list[str] = []
 
     async def take(requests: list[RequestWithInteractions]) -> None:
@@ -773,7 +812,7 @@ async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> lis
             if stored not in picked and said_digest(stored) == chosen.said[stored.request.request_id]
         )
 
-    users = sorted({item.user_id for item in chosen.erased})
+    users = sorted({item.user_id for item in copied.values()})
     await read_set(scope, ids, take, filters=[TrafficFilter(user) for user in users])
     return found
 
