@@ -151,7 +151,7 @@ def restore_text(answer: Restored, words: Words) -> Told:
             answer.confirm,
         )
     return Told(
-        f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}, which is kept; "
+        f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}; "
         + _checked(answer.not_restored),
         [*_excepted(answer.not_restored, words), *named_in_fence(answer.facts)],
         then,

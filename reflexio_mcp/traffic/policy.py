@@ -4,7 +4,7 @@ import logging
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
@@ -50,6 +50,12 @@ OLD_SECONDS: Final = 60.0
 
 LONGEST_WAIT: Final = 10.0
 """Seconds that a start waits for the file to settle."""
+
+WORDS_OF_TOML: Final[Mapping[str, str]] = {
+    "frozen_set_type": 'it has to be a list, such as ["a", "b"]',
+    "tuple_type": "each begins with a line of its own, such as [[hold]]",
+}
+"""What is wrong, by pydantic's kind of problem, where pydantic's words are Python's."""
 
 LAST_SECOND: Final = time_of_day(23, 59, 59)
 
@@ -387,7 +393,8 @@ class PolicyFile:
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             place = ".".join(label(str(part)) for part in first["loc"])
-            why = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+            said = WORDS_OF_TOML.get(first["type"], first["msg"].removeprefix("Value error, "))
+            why = f"{place}: {said}"
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else shown_name(str(error))
             why = said or "it cannot be read"

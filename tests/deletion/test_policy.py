@@ -1101,6 +1101,11 @@ def test_a_start_waits_until_the_file_is_written(tmp_path: Path, monkeypatch: py
     ("text", "said"),
     [
         ("[[hold]\n", "REFLEXIO_MCP_POLICY cannot be used"),
+        (
+            '[[hold]]\nusers = "ada"\nreason = "case"\n',
+            'hold.0.users: it has to be a list, such as ["a", "b"]',
+        ),
+        ('[hold]\nusers = ["ada"]\n', "hold: each begins with a line of its own, such as [[hold]]"),
         ('[[hold]]\nreason = "x"\n', "a hold names users, sessions or sources"),
         ('[[hold]]\nusers = ["ada"]\n', "hold.0.reason"),
         ('[[hold]]\nusers = [" "]\nreason = "x"\n', "hold.0.users"),
