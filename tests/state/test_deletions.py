@@ -306,7 +306,7 @@ def test_no_call_is_the_same_as_one_of_an_earlier_version_that_recorded_none(pla
     seals = JobSeals(keys)
     [values] = place.rows(f"SELECT {COLUMNS} FROM main.deletions")
     row = JobRow.of(values)
-    *earlier, call = seals.open_intention(row.identity, row.intention)
+    *earlier, call, _caller = seals.open_intention(row.identity, row.intention)
     assert call == ""
     sealed = keys.seal(json.dumps(earlier), row.identity.sealing_context("intention"))
     place.sql("UPDATE main.deletions SET intention = ? WHERE id = ?", sealed, number)
