@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from reflexio_mcp.results.audit import Call
@@ -69,7 +70,7 @@ def calls_about(
         wanted: the filter of the audit.
         selected: `wanted` together with the finding selects exactly these requests.
     """
-    ids = [id_ for id_ in ids if offer.id_for("delete_requests", id_)]
+    ids = list(islice((id_ for id_ in ids if offer.id_for("delete_requests", id_)), MOST_IDS))
     rule = rule_of(finding)
     deletes = offers_deletion(finding)
     if judgement_of(finding) and "audit_traffic" in offer.tools:
@@ -92,7 +93,7 @@ def calls_about(
     show = call_for(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
     if not deletes:
         return show, None
-    return show, call_for(offer, "delete_requests", {"request_ids": [*ids[:MOST_IDS]], **how_deleted})
+    return show, call_for(offer, "delete_requests", {"request_ids": ids, **how_deleted})
 
 
 def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Call | None:
