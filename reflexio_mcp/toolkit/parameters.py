@@ -22,7 +22,7 @@ from reflexio_mcp.toolkit.context import PAGE_TOOLS, Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, FilterField
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
-from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.scope import IDS, TAKES_NEW_IDS, Scope
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -51,11 +51,6 @@ __all__ = [
     "refuse_boolean",
     "validated_by",
 ]
-
-IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
-
-TAKES_NEW_IDS: Final = frozenset({"publish_interaction", "finish_session"})
-"""Tools whose ids need not be stored yet, so they are taken as they are written."""
 
 MAX_ARGUMENT_CHARS: Final = 1000
 """Limit of one id, name or search. A cursor and a new text have their own limits."""

@@ -10,18 +10,12 @@ from reflexio_mcp.results.base import SHOWN_ID_CHARS, visible
 from reflexio_mcp.traffic.audit.rules import judgement_of, offers_deletion, rule_of
 from reflexio_mcp.traffic.audit.rules.duplicates import DuplicateRun
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
-from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.scope import IDS, TAKES_NEW_IDS, Scope
 
 __all__ = ["Offer"]
 
 MOST_IDS: Final = 15
 """Maximum number of ids in a call."""
-
-IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
-"""Arguments that are ids."""
-
-TAKES_STORED_IDS: Final = "finish_session"
-"""The tool that takes ids as they are stored. The others take them as lists show them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class Offer:
         # Blanks around an argument are left out.
         is_exact = stored == stored.strip() and self.scope.stored_id(shown) == stored
         is_short = len(shown) <= SHOWN_ID_CHARS
-        is_taken = shown == stored or not (self.in_shell or tool == TAKES_STORED_IDS)
+        is_taken = shown == stored or not (self.in_shell or tool in TAKES_NEW_IDS)
         return shown if is_exact and is_short and is_taken and shown.isprintable() else ""
 
 
