@@ -313,6 +313,28 @@ async def test_a_hold_on_a_user_keeps_the_rules_that_rest_on_theirs(world: World
     assert set(world.backend.agent_playbooks) == {1}
 
 
+async def test_a_hold_that_begins_while_rules_are_rejected_keeps_those_that_are_left(
+    world: World, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("hold = []\n", encoding="utf-8")
+    world.backend.agent_playbooks = {1: ["bob"], 2: ["ada"], 3: ["bob"]}
+
+    async def hold() -> None:
+        policy.write_text('[[hold]]\nusers = ["ada"]\nreason = "a case"\n', encoding="utf-8")
+
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        world.backend.before["/api/update_agent_playbook_status"] = [hold]
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1", "2", "3"], decision="reject")
+        page = await caller.call("list_learnings", shared=True)
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["agent_playbook:2"]}]
+    assert {rule["rule_id"]: rule["approval"] for rule in page["shared_rules"]} == {
+        "agent_playbook:1": "rejected",
+        "agent_playbook:2": "pending",
+        "agent_playbook:3": "rejected",
+    }
+
+
 async def test_a_hold_on_a_session_keeps_the_rules_made_from_the_playbooks_of_that_session(
     world: World, tmp_path: Path
 ) -> None:

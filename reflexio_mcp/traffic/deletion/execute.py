@@ -526,11 +526,13 @@ class _Act:
         held = await self._note_held(items)
         changed = {item.id for item in items if item.digest != planned.get(item.id)}
         self.ledger.note_changed(changed)
-        free = [item.id for item in items if item.id not in held | changed]
+        free = {item.id: item for item in items if item.id not in held | changed}
         # A lost call can still take effect after the one that repeats it.
         self.uncertain |= not self.ledger.sent.isdisjoint(free)
-        for call, ids in target.calls(self.scope, free):
-            if fault := await self._send(call, ids):
+        for ids in target.batches(list(free)):
+            kept = await self._held_since([free[rule] for rule in ids])
+            decided = [rule for rule in ids if rule not in kept]
+            if decided and (fault := await self._send(target.call(self.scope, decided), decided)):
                 return fault
         return None
 

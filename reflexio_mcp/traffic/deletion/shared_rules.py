@@ -1,7 +1,7 @@
 """Decisions about shared rules. Nothing can undo a deletion of one: the API cannot add a rule."""
 
 import re
-from collections.abc import Awaitable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -105,15 +105,17 @@ class Rules(Target):
         ]
         return [rule_item(rule) for rule in await trace(scope, rows)]
 
-    def calls(
-        self, scope: Scope, ids: Sequence[str]
-    ) -> Iterator[tuple[Awaitable[DeleteReply], Sequence[str]]]:
-        """Make the calls that do what was decided, each with the ids of its rules."""
-        if self.decision == "delete" and ids:
-            yield scope.client.delete_agent_playbooks(list(map(_number, ids))), ids
-        elif self.decision != "delete":
-            for name in ids:
-                yield scope.client.set_agent_playbook_status(_number(name), STATUS[self.decision]), [name]
+    def batches(self, ids: Sequence[str]) -> list[Sequence[str]]:
+        """Divide the ids of rules as the calls take them: one call deletes all, but approves or rejects only one."""
+        if self.decision == "delete":
+            return [ids] if ids else []
+        return [[rule] for rule in ids]
+
+    def call(self, scope: Scope, ids: Sequence[str]) -> Awaitable[DeleteReply]:
+        """Make the call that does what was decided with the rules of one batch."""
+        if self.decision == "delete":
+            return scope.client.delete_agent_playbooks(list(map(_number, ids)))
+        return scope.client.set_agent_playbook_status(_number(ids[0]), STATUS[self.decision])
 
     async def not_as_decided(self, scope: Scope, sent: set[str]) -> list[str]:
         """Return the ids of rules that are not as decided.
