@@ -4,7 +4,7 @@ import functools
 import time
 import zlib
 from bisect import insort
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -38,7 +38,10 @@ OVERHEAD: Final = 3_500
 """Space that the text and the structured content each keep for everything but the places."""
 
 Rank = tuple[int, int, str, int, int]
-"""The most points first, then the newest; then what tells places of one request apart."""
+"""The most points first, then the newest; then what tells places of one request apart.
+
+Places that say the same of one interaction have the same rank, and stay in the order in which they are read.
+"""
 
 
 def _rank(finding: Finding) -> Rank:
@@ -47,27 +50,60 @@ def _rank(finding: Finding) -> Rank:
     return -finding.points, -request.created_at, request.request_id, finding.interaction_id or 0, words
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Shown:
+    """What the pages before have shown.
+
+    Args:
+        places: how many places.
+        last: the rank of the last of them.
+        as_last: how many of them have that rank.
+    """
+
+    places: int = 0
+    last: Rank | None = None
+    as_last: int = 0
+
+
+@dataclass(kw_only=True)
 class _Ranked(run.Gathered):
     """Counts all places in one pass, and keeps those of one page.
 
     Args:
-        after: the last place of the page before.
-        left: how many places come after `after`, those of this page included.
+        shown: what the pages before have shown.
+        left: how many places come after these, those of this page included.
     """
 
-    after: Rank | None = None
+    shown: _Shown
     total: int = 0
     left: int = 0
     page: list[Finding] = field(default_factory=list[Finding])
+    _as_last_shown: int = 0
+    """How many places of the same rank as the last that was shown have been read."""
 
     def add(self, finding: Finding) -> None:
         super().add(finding)
         self.total += 1
-        if self.after is None or _rank(finding) > self.after:
+        if not self._was_shown(_rank(finding)):
             self.left += 1
             insort(self.page, finding, key=_rank)
             del self.page[PAGE:]
+
+    def _was_shown(self, rank: Rank) -> bool:
+        if self.shown.last is None or rank > self.shown.last:
+            return False
+        if rank < self.shown.last:
+            return True
+        self._as_last_shown += 1
+        return self._as_last_shown <= self.shown.as_last
+
+    def shown_with(self, places: int) -> _Shown:
+        """Return what has been shown together with the first places of this page, of which there is at least one."""
+        ranks = [_rank(finding) for finding in self.page[:places]]
+        as_last = ranks.count(ranks[-1])
+        if ranks[-1] == self.shown.last:
+            as_last += self.shown.as_last
+        return _Shown(self.shown.places + places, ranks[-1], as_last)
 
 
 async def list_places(
@@ -91,12 +127,12 @@ async def list_places(
         InvalidInput: the cursor belongs to another list, or the service does not answer.
     """
     question = question_of(asked)
-    shown_before, after = _opened(scope, cursor, question)
+    shown = _opened(scope, cursor, question)
     rule = rule_of(asked.finding)
     inside = replace(asked, finding="")
     now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
     rules = [] if rule.from_service else [rule(now)]  # the service is asked below
-    ranked = partial(_Ranked, after=after)
+    ranked = partial(_Ranked, shown=shown)
     look = run.Pass(inside, rules, until, make_gathered=ranked, judged=judged or NoProblem())
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
@@ -109,7 +145,7 @@ async def list_places(
     rows: list[FindingRow] = []
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
-        places = _places(scope, gathered, shown_before)
+        places = _places(scope, gathered)
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)
         judged_apart = asked.finding in look.no_problem
@@ -120,8 +156,8 @@ async def list_places(
         }
         rows.append(row.model_copy(update=more))
         if len(places) < gathered.left:
-            position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
-            next_cursor = encode_cursor(LISTING, scope, question, position)
+            now_shown = gathered.shown_with(len(places))
+            next_cursor = encode_cursor(LISTING, scope, question, [*astuple(now_shown)])
     limits = run.limits_of([rule], {row.finding for row in rows}) if look.requests else []
     return AuditResult(
         notice=NOTICE,
@@ -148,28 +184,25 @@ def _unread(look: run.Pass, pager: SessionPager, *, stopped: bool) -> list[Fact]
     return facts
 
 
-def _opened(scope: Scope, cursor: str, question: list[Any]) -> tuple[int, Rank | None]:
-    """Return how many places the pages before have shown, and the last of them."""
+def _opened(scope: Scope, cursor: str, question: list[Any]) -> _Shown:
+    """Return what the pages before a cursor have shown."""
     if not cursor:
-        return 0, None
+        return _Shown()
     try:
-        position = decode_cursor(cursor, LISTING, scope, question)
-        position = _position().validate_python(position)
-        shown, minus_points, minus_time, request_id, interaction_id, words = position
+        return _Shown(*_position().validate_python(decode_cursor(cursor, LISTING, scope, question)))
     except ValidationError:
         raise InvalidInput("cursor", "is not a cursor of this call; start again without it.") from None
-    return shown, (minus_points, minus_time, request_id, interaction_id, words)
 
 
 @functools.cache
-def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
-    return TypeAdapter(tuple[int, int, int, str, int, int])  # built late: few calls continue a list
+def _position() -> TypeAdapter[tuple[int, Rank, int]]:
+    return TypeAdapter(tuple[int, Rank, int])  # built late: few calls continue a list
 
 
-def _places(scope: Scope, gathered: _Ranked, shown_before: int) -> list[Place]:
+def _places(scope: Scope, gathered: _Ranked) -> list[Place]:
     room = Room(PAGE_CHARS - OVERHEAD, PAGE_CHARS - OVERHEAD)
     places: list[Place] = []
-    for number, finding in enumerate(gathered.page, shown_before + 1):
+    for number, finding in enumerate(gathered.page, gathered.shown.places + 1):
         place = run.place_of(finding, masked=scope.masked, kinds=gathered.kinds)
         place = place.model_copy(update={"number": number})
         if not room.take(place):
