@@ -87,21 +87,23 @@ def _one(setting: Setting, stored: Path, seconds: float) -> Iterator[Figure]:
         variables = _variables(store, url)
         stack.enter_context(serving(SERVER, Path(folder), port, **variables))
         server = process_on(port)
-        _callers("measure", port, seconds=1)
-        quiet = _callers("measure", port, seconds=seconds)
+        store_port = httpx.URL(url).port if url else None
+        _measure(port, 1, store_port)
+        quiet = _measure(port, seconds, store_port)
         rest = _memory(server, "VmRSS")
         Path(f"/proc/{server}/clear_refs").write_text("5", encoding="ascii")
         fourth = _start("attack", port, setting.kind, setting.connections)
         try:
             assert fourth.stdout
             fourth.stdout.readline()  # it has begun
-            beside = _callers("measure", port, seconds=seconds)
+            beside = _measure(port, seconds, store_port)
         finally:
             fourth.terminate()
             said, _ = fourth.communicate()
         grown = (_memory(server, "VmHWM") - rest) / MIB
     detail = (
         f"p50 {quiet['p50']:.0f} ms alone, {beside['p50']:.0f} ms beside; p99 {quiet['p99']:.0f} ms alone; "
+        f"{_of_store(quiet, beside) if store_port else ''}"
         f"the fourth: {said.decode().strip() or 'nothing answered'}"
     )
     most = max(QUIET_FACTOR * quiet["p99"], LEAST_MS)
@@ -122,8 +124,15 @@ def _start(what: str, port: int, *words: object) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE)
 
 
-def _callers(what: str, port: int, *, seconds: float) -> dict[str, float]:
-    with _start(what, port, seconds) as process:
+def _of_store(quiet: dict[str, float], beside: dict[str, float]) -> str:
+    """What the store behind takes for one call when it is asked directly; a call of the others makes several."""
+    return (
+        f"one call of the store itself: p99 {quiet['store']:.0f} ms alone, {beside['store']:.0f} ms beside; "
+    )
+
+
+def _measure(port: int, seconds: float, store_port: int | None) -> dict[str, float]:
+    with _start("measure", port, seconds, *([store_port] if store_port else [])) as process:
         said, _ = process.communicate()
     return json.loads(said)
 

@@ -77,7 +77,7 @@ if __name__ == "__main__":
                     call(int(port), "get_request", name=name, request_id=f"{name}-r1"),
                 )
 
-            asyncio.run(shares_callers.measure(int(port), float(seconds), calls))
+            asyncio.run(shares_callers.measure(int(port), float(seconds), calls=calls))
         case ["attack", port]:
             os.nice(15)
             FLOODS["bare"] = lambda: [call(int(port), "list_requests", name=FOURTH, session_id="")]

@@ -1,6 +1,6 @@
 """The callers of `benchmarks/shares.py`, each kind in a process of its own.
 
-python -m benchmarks.shares_callers measure PORT SECONDS
+python -m benchmarks.shares_callers measure PORT SECONDS [PORT OF THE STORE]
 python -m benchmarks.shares_callers attack PORT KIND CONNECTIONS
 """
 
@@ -234,9 +234,18 @@ def calls_of(name: str) -> tuple[bytes, ...]:
     return call("list_requests", name, limit=10), call("get_request", name, request_id=f"{name}-r1")
 
 
-async def measure(port: int, seconds: float, calls: Callable[[str], tuple[bytes, ...]] = calls_of) -> None:
-    """Print how long the others waited, in milliseconds, and how many of their calls failed."""
-    waited, failed = list[float](), 0
+async def measure(
+    port: int,
+    seconds: float,
+    store_port: int = 0,
+    calls: Callable[[str], tuple[bytes, ...]] = calls_of,
+) -> None:
+    """Print how long the others waited, in milliseconds, and how many of their calls failed.
+
+    Args:
+        store_port: also ask the store behind the server, to tell its part of what they waited.
+    """
+    waited, waited_for_store, failed = list[float](), list[float](), 0
 
     async def other(name: str) -> None:
         nonlocal failed
@@ -256,23 +265,39 @@ async def measure(port: int, seconds: float, calls: Callable[[str], tuple[bytes,
                 waited.append((time.perf_counter() - began) * 1000)
                 await asyncio.sleep(PAUSE)
 
-    await asyncio.gather(*map(other, OTHERS))
-    waited.sort()
-    print(
-        json.dumps(
-            {"calls": len(waited), "failed": failed, "p50": part(waited, 0.5), "p99": part(waited, 0.99)}
-        )
-    )
+    async def ask_store() -> None:
+        body = json.dumps({"user_id": OTHERS[0], "top_k": 10}).encode()
+        head = f"POST /api/get_requests HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", store_port, limit=LINE)
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            writer.write(head.encode() + body)
+            await answer(reader)
+            waited_for_store.append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(PAUSE)
+        writer.close()
+
+    await asyncio.gather(*map(other, OTHERS), *([ask_store()] if store_port else []))
+    measured = {
+        "calls": len(waited),
+        "failed": failed,
+        "p50": part(waited, 0.5),
+        "p99": part(waited, 0.99),
+        "store": part(waited_for_store, 0.99),
+    }
+    print(json.dumps(measured))
 
 
 def part(waited: Sequence[float], share: float) -> float:
-    return waited[min(len(waited) - 1, int(len(waited) * share))]
+    ordered = sorted(waited)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 if __name__ == "__main__":
     what, where = sys.argv[1], int(sys.argv[2])
     if what == "measure":
-        asyncio.run(measure(where, float(sys.argv[3])))
+        asyncio.run(measure(where, float(sys.argv[3]), *map(int, sys.argv[4:])))
     else:
         os.nice(15)
         asyncio.run(Fourth().attack(where, sys.argv[3], int(sys.argv[4])))
