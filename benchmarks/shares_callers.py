@@ -297,7 +297,8 @@ def part(waited: Sequence[float], share: float) -> float:
 if __name__ == "__main__":
     what, where = sys.argv[1], int(sys.argv[2])
     if what == "measure":
-        asyncio.run(measure(where, float(sys.argv[3]), *map(int, sys.argv[4:])))
+        store_port = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+        asyncio.run(measure(where, float(sys.argv[3]), store_port))
     else:
         os.nice(15)
         asyncio.run(Fourth().attack(where, sys.argv[3], int(sys.argv[4])))
