@@ -88,7 +88,7 @@ async def list_places(
         judged: what people judged to be no problem, which is counted apart.
 
     Raises:
-        InvalidInput: the cursor belongs to another list, or the service does not answer.
+        InvalidInput: the cursor belongs to another list.
     """
     question = question_of(asked)
     shown_before, after = _opened(scope, cursor, question)
@@ -108,7 +108,9 @@ async def list_places(
         look.add(look.status_checks.findings)
     rows: list[FindingRow] = []
     next_cursor = ""
-    if isinstance(gathered := look.found.get(asked.finding), _Ranked):
+    gathered = look.found.get(asked.finding)
+    if gathered:
+        assert isinstance(gathered, _Ranked)  # `make_gathered` makes no other
         places = _places(scope, gathered, shown_before)
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)
