@@ -573,16 +573,18 @@ def place_of(finding: Finding, *, masked: bool, kinds: Collection[str]) -> Place
     return Place(
         request_id=shown_id(without_key(finding.request.request_id)),
         interaction_id=finding.interaction_id,
-        role=shown_name(finding.role, 20),
+        role=shown_name(without_key(finding.role), 20),
         points=finding.points,
         kind=shown_name(finding.kind, 80) if len(kinds) > 1 else "",
         around="" if masked else shown_name(finding.around, AROUND_CHARS),
-        repeats=shown_id(finding.repeats),
+        repeats=shown_id(without_key(finding.repeats)),
     )
 
 
 async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offer) -> list[FindingRow]:
     """Count all learnings, but name those of the user who has most: a call deletes only one user's learnings."""
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", checks.orphaned), ("stale-learning", checks.stale)):
         if found:
@@ -599,7 +601,10 @@ async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offe
                     why=rule.why,
                     advice=rule.advice,
                     places=[
-                        Place(user_id=shown_id(learning.user_id), learning_id=shown_id(learning.learning_id))
+                        Place(
+                            user_id=shown_id(without_key(learning.user_id)),
+                            learning_id=shown_id(without_key(learning.learning_id)),
+                        )
                         for learning in of_owner[:NAMES]
                     ],
                     learnings=await _with_evidence(scope, owner, of_owner[:NAMES], checks.read_of(owner)),
