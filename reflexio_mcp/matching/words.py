@@ -29,6 +29,9 @@ UUID_CHARS: Final = 8
 SHORT_CHARS: Final = 5
 """A searched word of at most so many letters is found only at the beginning of a word."""
 
+LONG_KEY_CHARS: Final = 16
+"""A name in a tool call that is so long may be an API key."""
+
 _PARTS_WITHOUT_BLANKS: Final = re.compile(
     "[\u0590-\u08ff\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
@@ -168,12 +171,13 @@ def _place_not_behind(folded: str, term: str, kind: Callable[[str], bool], start
 def _windows(text: str, overlap: int) -> Iterator[tuple[int, str]]:
     """Yield a folded text in windows, each with the index at which a search in it starts.
 
-    Folding and searching a long text in one step would block all threads.
+    Folding and searching a long text in one step would block all threads. Each window but the first begins with the end
+    of the one before, so that a term is found that goes across the border. The search starts at the second of these
+    repeated characters. A term that begins at the first was found in the window before, and a term that begins at the
+    second needs to know which character stands before it.
 
     Args:
-        overlap: how many characters a window repeats from the end of the one before, at least as many as a term has. A
-            search starts behind the first of them: a term that begins there was in the window before, which also has
-            the character before the term.
+        overlap: how many characters are repeated, at least as many as the longest term has.
     """
     start, window = 0, ""
     for piece in _folded_pieces(text):
@@ -228,7 +232,7 @@ def single_blanks(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:
-    """Yield each value of a tool call with its name. A long name is a value too, because it may be an API key."""
+    """Yield each value of a tool call with its name. A name of `LONG_KEY_CHARS` or more is a value, too."""
     left: list[tuple[str, object]] = [("", value)]
     while left:  # no recursion: values may be nested deeper than Python calls
         name, inner = left.pop()
@@ -240,9 +244,6 @@ def leaves(value: object) -> Iterator[tuple[str, object]]:
             left += ((name, each) for each in reversed(cast("list[object]", inner)))
         else:
             yield name, inner
-
-
-LONG_KEY_CHARS: Final = 16
 
 
 def tool_texts(value: object) -> Iterator[str]:

@@ -132,6 +132,10 @@ class Hold(_Entry):
     def is_over(self, today: date) -> bool:
         return self.until is not None and self.until < today
 
+    def may_cover(self, user_id: str) -> bool:
+        """Whether this hold may cover data of which only the user is known."""
+        return bool(self.sessions or self.sources) or self.covers(user_id, "", "")
+
     def covers(self, user_id: str, session_id: str, source: str) -> bool:
         return (
             _comparable(user_id) in self.users
@@ -222,17 +226,7 @@ class Policy(_Entry):
 
         With an empty `user_id`, nothing is known of the data, and any hold may cover them.
         """
-        return next(
-            (
-                hold
-                for hold in self.hold
-                if hold.sessions
-                or hold.sources
-                or hold.covers(user_id, "", "")
-                or (hold.users and not user_id)
-            ),
-            None,
-        )
+        return next((hold for hold in self.hold if not user_id or hold.may_cover(user_id)), None)
 
     def hold_on(self, request: "StoredRequest") -> Hold | None:
         """Return the hold on a request; `None` if it may be deleted."""

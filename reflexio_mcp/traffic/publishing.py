@@ -267,11 +267,11 @@ async def _publish(
     differ: list[str] = []
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if minted:
-            stored = await find_request(scope, body.request_id) is not None
+            is_stored = await find_request(scope, body.request_id) is not None
         else:
             readable, differ = await _compared(scope, body)
-            stored = readable and not differ
-        if stored:
+            is_stored = readable and not differ
+        if is_stored:
             return await _reply_by_status(scope, body.request_id), True
     if differ:
         raise AlreadyExists(_taken_by(differ), effect="none")

@@ -149,7 +149,8 @@ class Showing:
         """Return the first words of a request, and whether a secret in or soon after them was redacted."""
         text = opening(item, LOOKED_CHARS + 1)
         safe = text if self._uncovered else _beginning(text)
-        was_redacted = not text.startswith(safe)  # both begin with the first word
+        # Without a redaction, `safe` is the text itself or a shorter beginning of it.
+        was_redacted = not text.startswith(safe)
         return in_brief(safe), was_redacted
 
     def _interactions(self, item: RequestWithInteractions) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.tools import learnings
+from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import Caller, World
 from tests.learnings.rows import merged
 from tests.support.facts import fact_of
@@ -230,6 +231,20 @@ async def test_exports_are_told_with_the_number_of_learnings_that_left(
     [row] = found.values()
     assert (row["change"], row["exported"], "ada" in row["selected"]) == ("exported", 1, True)
     assert ("exported", "") in everyone
+
+
+async def test_an_export_is_told_without_a_key_in_what_it_selected(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # the archive is kept there
+    await two_requests(world)
+    async with world.connect() as caller:
+        selected = {"user_id": "ada", "agent_version": GITHUB_TOKEN}
+        plan = await caller.call("export_data", **selected, redact=False)
+        await caller.call("export_data", **selected, redact=False, confirm=plan["confirm"])
+        [row] = (await told(caller)).values()
+    assert row["change"] == "exported"
+    assert GITHUB_TOKEN not in row["selected"]
 
 
 async def test_pages_hold_each_change_once_whatever_the_age_means_by_then(

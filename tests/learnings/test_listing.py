@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.traffic.reading import paging
+from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import Known, World, text_of
 from tests.learnings.rows import merged
 from tests.support.facts import fact_of
@@ -359,6 +361,27 @@ async def test_an_audit_offers_no_call_about_a_user_whom_no_call_can_name(world:
         found = {row["finding"]: row for row in (await caller.call("audit_traffic"))["findings"]}
     row = found["orphaned-learning"]
     assert (row["count"], row.get("show"), row.get("act")) == (1, None, None)
+
+
+async def test_an_audit_of_learnings_does_not_show_a_key_in_the_id_of_their_user(world: World) -> None:
+    await world.put("one", user=GITHUB_TOKEN)
+    await world.put("another", user=GITHUB_TOKEN, text="something else")
+    await world.learn("p", "one", user=GITHUB_TOKEN)
+    await world.rest.delete_requests_by_ids(["one"])
+    async with world.connect() as caller:
+        found = {row["finding"]: row for row in (await caller.call("audit_traffic"))["findings"]}
+    assert found["orphaned-learning"]["places"][0]["user_id"] == "[redacted: github-pat]"
+    assert GITHUB_TOKEN not in str(found)
+
+
+async def test_evidence_does_not_show_a_key_in_the_name_of_who_said_it(world: World) -> None:
+    said = Interaction(role=GITHUB_TOKEN, content="I cannot eat peanuts.")
+    body = PublishBody(user_id="ada", session_id="s", request_id="a", interaction_data_list=[said])
+    await world.rest.publish(body, minted=False)
+    await world.learn("nuts", "a", content="No peanuts", quote="I cannot eat peanuts.")
+    async with world.connect() as caller:
+        page = await caller.call("list_learnings", user_id="ada")
+    assert page["learnings"][0]["evidence"][0]["role"] == "[redacted: github-pat]"
 
 
 async def test_an_audit_shows_what_taught_the_learnings_that_it_finds(world: World) -> None:

@@ -40,8 +40,9 @@ class Offer:
     def id_for(self, tool: str, stored: str) -> str:
         """Return how a call of a tool names an id; empty if it cannot name exactly this id.
 
-        A tool would turn an id such as `a\\u200b` into another one, which has a zero-width space. So a call names ids
-        as lists show them. Nothing in these makes a link or hides.
+        A call names an id as lists show it, because a tool turns that back into the stored id. A tool would turn a
+        stored id such as `a\\u200b`, which only looks escaped, into one with a zero-width space. What lists show makes
+        no link and hides nothing.
         """
         shown = self.scope.shown_id(stored)
         # Blanks around an argument are left out.
@@ -65,23 +66,20 @@ def calls_about(
         selected: `wanted` together with the finding selects exactly these requests.
     """
     ids = list(islice((id_ for id_ in ids if offer.id_for("delete_requests", id_)), MOST_IDS))
-    rule = rule_of(finding)
     deletes = offers_deletion(finding)
-    if judgement_of(finding) and "audit_traffic" in offer.tools:
-        # An audit for one finding shows every place, as somebody has to judge each.
-        audit = call_for(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding})
-        if audit or not ids:
-            return audit, None
-        return call_for(offer, "get_request", {"request_id": ids[0], "detail": "masked"}), None
+    by_finding = {**_arguments(wanted, offer), "finding": finding}
     # A recovery copy would keep the secret.
     how_deleted = {"erase": True} if finding == "probable-secret" else {}
-    if selected and rule.selects:
-        arguments = {**_arguments(wanted, offer), "finding": finding}
+    show = act = None
+    if judgement_of(finding) and "audit_traffic" in offer.tools:
+        # An audit for one finding shows every place, as somebody has to judge each.
+        show = call_for(offer, "audit_traffic", by_finding)
+    elif selected and rule_of(finding).selects:
         how_shown = {"detail": "masked"} if finding in INJECTIONS else {}
-        show = call_for(offer, "list_requests", {**arguments, **how_shown})
-        act = call_for(offer, "delete_requests", {**arguments, **how_deleted}) if deletes else None
-        if show:
-            return show, act
+        show = call_for(offer, "list_requests", {**by_finding, **how_shown})
+        act = call_for(offer, "delete_requests", {**by_finding, **how_deleted}) if deletes else None
+    if show:
+        return show, act
     if not ids:
         return None, None
     show = call_for(offer, "get_request", {"request_id": ids[0], "detail": "masked"})

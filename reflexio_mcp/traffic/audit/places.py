@@ -124,7 +124,7 @@ async def list_places(
         judged: what people judged to be no problem, which is counted apart.
 
     Raises:
-        InvalidInput: the cursor belongs to another list, or the service does not answer.
+        InvalidInput: the cursor belongs to another list.
     """
     question = question_of(asked)
     shown = _opened(scope, cursor, question)
@@ -144,7 +144,9 @@ async def list_places(
         look.add(look.status_checks.findings)
     rows: list[FindingRow] = []
     next_cursor = ""
-    if isinstance(gathered := look.found.get(asked.finding), _Ranked):
+    gathered = look.found.get(asked.finding)
+    if gathered:
+        assert isinstance(gathered, _Ranked)  # `make_gathered` makes no other
         places = _places(scope, gathered)
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)

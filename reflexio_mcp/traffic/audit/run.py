@@ -308,10 +308,11 @@ def _rules(
     for rule in RULES:
         if not rule.applies():
             continue
-        in_part = rule.needs_newest and (wanted.may_leave_out_newest or continues)
+        may_lack_newest = rule.needs_newest and (wanted.may_leave_out_newest or continues)
+        may_lack_neighbours = rule.name == "split-conversation" and narrow
         if rule.name == "personal-data" and not personal:
             skipped.add(Fact(code=FactCode.RULE_OFF), rule.name)
-        elif in_part or (rule.name == "split-conversation" and narrow):
+        elif may_lack_newest or may_lack_neighbours:
             skipped.add(PART_LEFT_OUT, rule.name)
         else:
             rules.append(rule(now))
@@ -354,8 +355,10 @@ def _what_rules_say(look: Pass, rows: Sequence[FindingRow], skipped: Skipped) ->
         return advice_about(rows)
     seen = {row.finding for row in rows}
     # What was found was looked for, if only in a part.
-    not_looked = skipped.names - seen
-    looked = [rule for rule in RULES if rule.applies() and not not_looked.issuperset(rule.names())]
+    not_looked_for = skipped.names - seen
+    looked = [
+        rule for rule in RULES if rule.applies() and any(name not in not_looked_for for name in rule.names())
+    ]
     no_match = [] if rows else [Fact(code=FactCode.NO_MATCH)]
     return [*no_match, *advice_about(rows), *limits_of(looked, seen)]
 
@@ -409,21 +412,25 @@ def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[Fact]
 
 def _cut_to_fit(result: AuditResult) -> AuditResult:
     """Leave out places until an answer has room: first bare ones, then those of every finding, and then findings."""
-    shorter_lists = [(most_bare, PLACES[0]) for most_bare in PLACES if most_bare >= EXAMPLES]
-    shorter_lists += [(min(EXAMPLES, most), most) for most in PLACES[1:]]
-    for most_bare, most in shorter_lists:
-        rows = [_with_places(row, most_bare if _is_bare(row) else most) for row in result.findings]
-        smaller = result.model_copy(update={"findings": rows})
-        if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS:
-            return smaller
-        result = smaller
-    kept = len(result.findings)
-    while kept and len(result.model_dump_json(exclude_defaults=True)) > STRUCTURED_CHARS - WORDS_CHARS:
-        kept -= 1
+    for most in (number for number in PLACES if number >= EXAMPLES):
+        if _has_room(result):
+            return result
+        rows = [_with_places(row, most) if _is_bare(row) else row for row in result.findings]
+        result = result.model_copy(update={"findings": rows})
+    for most in PLACES:
+        if _has_room(result):
+            return result
+        rows = [_with_places(row, most) for row in result.findings]
+        result = result.model_copy(update={"findings": rows})
+    while result.findings and not _has_room(result):
         result = result.model_copy(
-            update={"findings": result.findings[:kept], "findings_left_out": result.findings_left_out + 1}
+            update={"findings": result.findings[:-1], "findings_left_out": result.findings_left_out + 1}
         )
     return result
+
+
+def _has_room(result: AuditResult) -> bool:
+    return len(result.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS
 
 
 def _with_places(row: FindingRow, most: int) -> FindingRow:
@@ -566,16 +573,18 @@ def place_of(finding: Finding, *, masked: bool, kinds: Collection[str]) -> Place
     return Place(
         request_id=shown_id(without_key(finding.request.request_id)),
         interaction_id=finding.interaction_id,
-        role=shown_name(finding.role, 20),
+        role=shown_name(without_key(finding.role), 20),
         points=finding.points,
         kind=shown_name(finding.kind, 80) if len(kinds) > 1 else "",
         around="" if masked else shown_name(finding.around, AROUND_CHARS),
-        repeats=shown_id(finding.repeats),
+        repeats=shown_id(without_key(finding.repeats)),
     )
 
 
 async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offer) -> list[FindingRow]:
     """Count all learnings, but name those of the user who has most: a call deletes only one user's learnings."""
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", checks.orphaned), ("stale-learning", checks.stale)):
         if found:
@@ -592,7 +601,10 @@ async def _learning_rows(scope: Scope, checks: StoredLearningChecks, offer: Offe
                     why=rule.why,
                     advice=rule.advice,
                     places=[
-                        Place(user_id=shown_id(learning.user_id), learning_id=shown_id(learning.learning_id))
+                        Place(
+                            user_id=shown_id(without_key(learning.user_id)),
+                            learning_id=shown_id(without_key(learning.learning_id)),
+                        )
                         for learning in of_owner[:NAMES]
                     ],
                     learnings=await _with_evidence(scope, owner, of_owner[:NAMES], checks.read_of(owner)),

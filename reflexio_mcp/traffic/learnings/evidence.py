@@ -1,8 +1,8 @@
 """Which stored interactions a learning quotes.
 
-Reflexio learns from a window of interactions, and a learning lists them all. What it quotes shows which of them
-taught it. A playbook quotes whole interactions, joined by blank lines. A profile quotes what the model wrote, which
-the service does not check, and a merged profile has the quotes of all its predecessors.
+Reflexio learns from a window of interactions. A learning lists interactions of its window, a profile all of them. What
+it quotes shows which of them taught it. A playbook quotes whole interactions, joined by blank lines. A profile quotes
+what the model wrote, which the service does not check, and a merged profile has the quotes of all its predecessors.
 
 A restored or imported request has new interaction ids, and learnings go on listing the old ones. So the words of a
 learning with ids that are not stored are looked for in the user's other interactions too, word for word.

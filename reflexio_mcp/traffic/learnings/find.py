@@ -15,7 +15,8 @@ import anyio.to_thread
 
 from reflexio_mcp.matching.words import Words, fold
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.learnings.cases import Case, Replace, goes
+from reflexio_mcp.traffic.learnings import cases
+from reflexio_mcp.traffic.learnings.cases import Case, Replace
 from reflexio_mcp.traffic.learnings.evidence import Evidence, QuotedWords, Turn, Turns, evidence_of, quotes_of
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of, listed_by
@@ -77,7 +78,7 @@ class LinkedLearning:
     @property
     def goes(self) -> bool:
         """Whether a deletion of the set deletes it."""
-        return self.case is None or self.named or goes(self.learning, self.case)
+        return self.case is None or self.named or cases.goes(self.learning, self.case)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,13 +370,13 @@ async def may_come_from(
         scope, user_id, lacking, replace(stored, by_id={**others, **stored.by_id, **all_selected})
     )
 
-    def search() -> list[Learning]:
-        return [learning for learning in lacking if not is_from_others(learning)]
-
     def is_from_others(learning: Learning) -> bool:
         evidence = evidence_of(learning, turns)
         quotes_selected = any(map(QuotedWords([learning]).said_in, all_selected.values()))
         return bool(evidence.quoted_ids) and not evidence.unresolved and not quotes_selected
+
+    def search() -> list[Learning]:
+        return [learning for learning in lacking if not is_from_others(learning)]
 
     return await anyio.to_thread.run_sync(search)
 

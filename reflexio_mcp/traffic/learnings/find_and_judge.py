@@ -50,9 +50,9 @@ async def judge_learned(
     users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
     chosen = users if most_users is None else users[:most_users]
     before = before or Learned()
-    # Only the first reading looks through old interactions of the set for what learnings quote: what it found is in
-    # `before`.
-    reads_all = not before.linked
+    # The first reading looks for what learnings quote in all interactions of the set. What it finds is in `before` of
+    # later readings, which look only in the newest.
+    looks_in_all = not before.linked
     linked: dict[str, LinkedLearning] = {}
     changed: set[str] = set()
     inside: dict[str, Mapping[int, Turn]] = {}
@@ -73,7 +73,7 @@ async def judge_learned(
         ]
         others = [learning for learning in sources.listing_only_others(everything) if learning not in found]
         known = before.inside.get(user_id, {})
-        turns = await _turns(scope, user_id, found, others, sources, known, reads_all=reads_all)
+        turns = await _turns(scope, user_id, found, others, sources, known, looks_in_all=looks_in_all)
         quoting = await lacking_and_quoting(scope, user_id, others, sources.among(turns.by_id))
         found += [learning for learning in quoting if learning.learning_id not in changed]
         if quoting:  # their interactions were not looked up yet
@@ -104,20 +104,20 @@ async def _turns(
     sources: Sources,
     known: Mapping[int, Turn],
     *,
-    reads_all: bool = False,
+    looks_in_all: bool = False,
 ) -> Turns:
     """Return the interactions that learnings list, and the newest selected ones.
 
     Args:
         others: learnings that list no selected interaction. The selected interactions that they quote are returned too.
-        reads_all: look for what `others` quote in all selected interactions, however old, not only in the newest.
+        looks_in_all: look for what `others` quote in all selected interactions, however old, not only in the newest.
     """
     newest = nlargest(NEWEST_READ, sources.interaction_ids)
     stored = await find_interactions(
         scope,
         user_id,
         listed_by(found).union(newest).difference(known),
-        among=sources.interaction_ids.difference(known) if reads_all else (),
+        among=sources.interaction_ids.difference(known) if looks_in_all else (),
         quoted=QuotedWords(others),
     )
     return Turns({**known, **stored.by_id}, stored.missing_are_gone)

@@ -59,7 +59,7 @@ class Lineage:
         return sorted(taken_in, key=self._order, reverse=True)
 
     def current_successors(self, learning: Learning) -> list[Learning]:
-        """Return the current learnings that a replaced one has become: its id is no longer the one in use."""
+        """Return the current learnings that have taken a learning in. Each has another id."""
         return [successor for successor in self.successors(learning) if successor.state == "current"]
 
     def renamed(self, learning: Learning) -> list[Learning]:
@@ -83,22 +83,27 @@ class Lineage:
         ]
 
     def last(self, learnings: Iterable[Learning]) -> list[Learning]:
-        """Return the replaced learnings whose quotations are not all in one other learning: what replaced them is gone.
+        """Return those of some replaced learnings whose replacement is gone.
 
-        This compares no ids of interactions, which may have changed. A learning without quotations is left out, because
-        nothing shows what replaced it.
+        A learning without quotations is left out, because nothing shows what replaced it.
         """
         return [
             learning
             for learning in learnings
-            if self._quotes(learning)
-            and not any(
-                other.kind == learning.kind
-                and other.digest != learning.digest
-                and self._quotes(learning) <= self._quotes(other)
-                for other in self._learnings
-            )
+            if self._quotes(learning) and not self._is_quoted_by_another(learning)
         ]
+
+    def _is_quoted_by_another(self, learning: Learning) -> bool:
+        """Whether one other learning has all quotations of a learning, as one that replaced it has.
+
+        This compares no ids of interactions, which may have changed.
+        """
+        return any(
+            other.kind == learning.kind
+            and other.digest != learning.digest
+            and self._quotes(learning) <= self._quotes(other)
+            for other in self._learnings
+        )
 
     def _order(self, learning: Learning) -> tuple[int, int, int]:
         """Order the learnings of a chain: the later ones have all that the earlier ones have."""

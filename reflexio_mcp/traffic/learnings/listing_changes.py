@@ -285,6 +285,8 @@ def _compared(
 
 def _shown(scope: Scope, changes: Sequence[Change], one_user: bool, room: Room) -> list[ChangeRow]:
     """Return as many rows as have room. `one_user`: all changes are of the user whom the list names, so no row does."""
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key  # its patterns take a while to compile
+
     texts = LearningRows(scope, {})
     shown: list[ChangeRow] = []
     for change in changes:
@@ -303,7 +305,7 @@ def _shown(scope: Scope, changes: Sequence[Change], one_user: bool, room: Room) 
             elsewhere=change.elsewhere,
             maybe_deleted=change.maybe_deleted,
             job=change.job,
-            selected=shown_name(change.selected),
+            selected=shown_name(without_key(change.selected)),
             exported=change.exported,
         )
         if not room.take(row):

@@ -109,7 +109,7 @@ async def read_request(
         return await show(embedded_learning_status(evaluation_only=request.evaluation_only))
     if cursor:
         return await show(await learning_status(scope, request.request_id))
-    (outcomes, unread), (told, learning) = await both(
+    (outcomes, outcome_facts), (told, learning) = await both(
         lambda: outcomes_of(scope, [request.session_id], request.user_id),
         lambda: both(
             lambda: _beliefs(scope, stored, masked=detail == "masked", learned=learned),
@@ -117,7 +117,7 @@ async def read_request(
         ),
     )
     ended = outcomes.get(request.session_id, [])
-    fitted = Beliefs(_fitted(room, told.learned), _fitted(room, told.used), [*unread, *told.facts])
+    fitted = Beliefs(_fitted(room, told.learned), _fitted(room, told.used), [*outcome_facts, *told.facts])
     fitted.count(FactCode.LEARNED_HERE_MORE, len(told.learned) - len(fitted.learned))
     fitted.count(FactCode.USED_MORE, len(told.used) - len(fitted.used))
     found = await show(learning)
@@ -239,7 +239,7 @@ async def _used(
         learning = used.get(retrieval.learning_id)
         rule = rules.get(retrieval.number) if retrieval.kind == "agent_playbook" else None
         # Counts are of the whole organization, so a caller for one user gets only those of that user's learnings.
-        counts = learning is not None or not scope.user_id
+        may_see_uses = learning is not None or not scope.user_id
         # An id that names nothing can be any text that a client stored, so it is hidden like content.
         hidden = rows.masked and learning is None and rule is None
         return UsedLearning(
@@ -249,7 +249,7 @@ async def _used(
             learning=rows.row(LinkedLearning(learning, how_recorded(learning))) if learning else None,
             shared_rule=_shared_rule(rows, rule) if rule else None,
             verdict=_verdict(rows, judged[retrieval]) if retrieval in judged else None,
-            applied=applied.get(retrieval.learning_id) if counts else None,
+            applied=applied.get(retrieval.learning_id) if may_see_uses else None,
         )
 
     told.used = await anyio.to_thread.run_sync(lambda: [row(retrieval) for retrieval in retrieved])

@@ -126,6 +126,10 @@ class LearningRows:
         )
 
     def evidence(self, evidence: Evidence) -> Iterator[EvidenceRow]:
+        from reflexio_mcp.traffic.audit.rules.redaction import (
+            without_key,  # its patterns take a while to compile
+        )
+
         for passage in evidence.passages:
             words = self.text(passage.words, QUOTE_CHARS)
             for turn in passage.turns:
@@ -135,7 +139,7 @@ class LearningRows:
                     near=passage.near,
                     request_id=self._scope.shown_id(turn.request_id),
                     interaction_id=turn.interaction_id,
-                    role=shown_name(role),
+                    role=shown_name(without_key(role)),
                     said_at=at(turn.said_at or turn.request.created_at),
                 )
 

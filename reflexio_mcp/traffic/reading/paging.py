@@ -225,7 +225,6 @@ class SessionPager:
                 found = SessionPart(group.session_id, newest, offset + index, rows, rows, group.left_out)
                 if rest := self._not_shown(found):
                     parts.append(rest)
-            # Pages overlap by one session, which shows whether a deletion has shifted them.
             ids = _ids(page)
             last = _key(page.sessions[-1]) if ids else (0, "")
             more = page.has_more and bool(ids)
@@ -233,17 +232,36 @@ class SessionPager:
             yield parts
             if not more:
                 return
-            was_resumed = last in resumed
-            if not was_resumed:
-                resumed.add(last)
-                offset, page = await self._resume(search, offset + len(ids) - 1, last, _has_session(ids[-1]))
-            if was_resumed or _ids(page) == ids:
-                # Reading on from this page has led back to it, and would do so for ever. It happens if a search names a
-                # session that is on no page which can be read. Continue at the offset behind this page.
-                offset += len(ids)
-                page = await self._page(offset, search)
-                if _ids(page) == ids:
-                    raise NotTheApi("it sends the same page again", effect="none")
+            offset, page = await self._next(search, offset, ids, last, resumed)
+
+    async def _next(
+        self,
+        search: Search | None,
+        offset: int,
+        ids: list[str],
+        last: tuple[int, str],
+        resumed: set[tuple[int, str]],
+    ) -> tuple[int, RequestPage]:
+        """Return the page after one with these sessions, and its offset.
+
+        The two overlap by one session, which shows whether a deletion has shifted them.
+
+        Args:
+            last: the key of the last session.
+            resumed: the last sessions of the pages before; this one is added.
+        """
+        if last not in resumed:
+            resumed.add(last)
+            offset, page = await self._resume(search, offset + len(ids) - 1, last, _has_session(ids[-1]))
+            if _ids(page) != ids:
+                return offset, page
+        # Reading on from this page has led back to it, and would do so for ever. It happens if a search names a session
+        # that is on no page which can be read. Continue at the offset behind this page.
+        offset += len(ids)
+        page = await self._page(offset, search)
+        if _ids(page) == ids:
+            raise NotTheApi("it sends the same page again", effect="none")
+        return offset, page
 
     async def _start(self, search: Search | None) -> tuple[int, RequestPage]:
         if after := self._after:
@@ -310,7 +328,8 @@ class SessionPager:
         if page.sessions:
             self._remember(session_bytes)
         for name, part in unreadable.items():
-            # Only the earlier of two overlapping pages knows the session before an unreadable part.
+            # The part can be on two pages that overlap. Only the earlier one has the session before it, which gives its
+            # `last`.
             known = self._unreadable.get(name, part)
             self._unreadable[name] = part.model_copy(update={"last": known.last})
         return page
@@ -531,10 +550,10 @@ class _Reader:
             # A session is at its offset only if all later requests are in the period.
             period = {"start_time": begin, "end_time": last if query.session_id else latest}
             page = await self.attempt(query.model_copy(update=period))
-            if page is None and last - begin > SHORTEST_PERIOD:
-                seconds = max(SHORTEST_PERIOD, seconds // 4)
-                continue
             if page is None:
+                if last - begin > SHORTEST_PERIOD:
+                    seconds = max(SHORTEST_PERIOD, seconds // 4)
+                    continue
                 if not query.session_id:
                     break
                 self.unreadable[f"{begin}"] = UnreadablePart(first=at(begin), last=at(last))

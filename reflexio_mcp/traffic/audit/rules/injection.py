@@ -426,6 +426,7 @@ _BY_WORD, _BY_BEGINNING = _numbers_by_word()
 @functools.lru_cache(maxsize=WORDS_KNOWN)
 def _signs_with(word: str) -> tuple[int, ...]:
     """Return the numbers of the signs that may begin with a word."""
+    # A sign's word of fewer letters than `BEGINNING` is looked up by all of them.
     beginnings = {word[:letters] for letters in range(1, BEGINNING + 1)}
     going_on = (_BY_BEGINNING.get(beginning, ()) for beginning in beginnings)
     return (*_BY_WORD.get(word, ()), *itertools.chain.from_iterable(going_on))

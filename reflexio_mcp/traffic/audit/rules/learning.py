@@ -26,8 +26,8 @@ NEWEST_ASKED: Final = 60
 ASKED_OF_USER: Final = 120
 
 USERS_NOTED: Final = 10_000
-MOST_NOTED: Final = 14_400
-"""Maximum number of requests that are noted, besides the newest of each user."""
+MOST_KEPT: Final = 14_400
+"""Maximum number of requests that are kept to be asked about, besides the newest of each user."""
 
 MOST_KNOWN: Final = 50_000
 """Maximum number of requests that are remembered as learned from."""
@@ -92,12 +92,13 @@ class Ordered(NamedTuple):
 
 @dataclass
 class Stream:
-    """The newest requests of one user, as a heap with the oldest first, and the number of all."""
+    """The newest requests of one user, as a heap with the oldest first, and the number of all that were noted."""
 
     newest: list[Ordered] = field(default_factory=list[Ordered])
     noted: int = 0
 
     def note(self, item: RequestWithInteractions, *, grows: bool) -> None:
+        """Note a request. If the heap may not grow, its oldest request goes."""
         self.noted += 1
         entry = Ordered(order_of(item), item.request)
         if grows:
@@ -120,8 +121,10 @@ class StatusChecks:
     """Whether some requests are not among the `NEWEST_ASKED` newest, which are asked about in any case."""
 
     _streams: dict[str, Stream] = field(default_factory=dict[str, Stream])
-    _noted: int = 0
-    _not_noted: int = 0
+    _kept: int = 0
+    """How many requests the streams keep in their heaps."""
+    _of_users_left_out: int = 0
+    """How many requests came from users without a stream."""
     _answers: dict[str, str] = field(default_factory=dict[str, str])
 
     def note(self, item: RequestWithInteractions) -> None:
@@ -129,13 +132,13 @@ class StatusChecks:
             return
         user = item.request.user_id
         if user not in self._streams and len(self._streams) == USERS_NOTED:
-            self._not_noted += 1
+            self._of_users_left_out += 1
             return
         stream = self._streams.setdefault(user, Stream())
-        has_room = self._noted < MOST_NOTED and len(stream.newest) < ASKED_OF_USER
+        has_room = self._kept < MOST_KEPT and len(stream.newest) < ASKED_OF_USER
         grows = has_room or not stream.newest
         if grows:
-            self._noted += 1
+            self._kept += 1
         stream.note(item, grows=grows)
 
     async def ask(self, scope: Scope) -> Fact | None:
@@ -143,7 +146,8 @@ class StatusChecks:
         if not scope.learns:
             return Fact(code=FactCode.NO_LEARNING_HERE)
         requests = [ordered for stream in self._streams.values() for ordered in stream.newest]
-        self.more = self._not_noted + sum(stream.noted for stream in self._streams.values()) > NEWEST_ASKED
+        noted = self._of_users_left_out + sum(stream.noted for stream in self._streams.values())
+        self.more = noted > NEWEST_ASKED
         streams = [sorted(stream.newest, reverse=True) for stream in self._streams.values()]
 
         async def ask_about(ordered: Ordered) -> None:
@@ -169,7 +173,7 @@ class StatusChecks:
         )
         if self._answers and set(self._answers.values()) == {"not_tracked"}:
             return Fact(code=FactCode.NO_LEARNING_HERE)
-        left = self._not_noted + sum(map(self._unknown, self._streams.values()))
+        left = self._of_users_left_out + sum(map(self._unknown, self._streams.values()))
         return Fact(code=FactCode.NOT_ANSWERED, number=left) if left else None
 
     async def _ask_about(self, scope: Scope, request: StoredRequest) -> None:

@@ -272,7 +272,8 @@ def _names_in(low: str) -> "Iterator[re.Match[str]]":
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
-    last_end = 0
+    """Return the secret that follows a name; `None` if none does."""
+    last_end = 0  # of the value before: a place inside that value is no place of another one
     for place, between in _places(text, name.end()):
         if name["code"] or name["phrase"]:
             match = (_DIGITS if name["code"] else _PHRASE).match(text, place)
