@@ -146,3 +146,18 @@ async def test_a_code_covers_the_recovery_copies_that_were_shown_and_no_later_on
         facts = await caller.call("delete_session", session_id="trip", erase=True, confirm=plan["confirm"])
     assert facts["status"] == "changed"
     assert await world.ids() == {"r1", "r2"}
+
+
+async def test_a_code_erases_no_recovery_copy_that_appeared_since_its_plan(world: World) -> None:
+    """What is stored is the same as in the plan, so only the copy tells the two sets apart."""
+    await world.put("r1", session="trip")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_session", session_id="trip", erase=True)
+        await world.put("r2", session="trip")
+        deleted = await caller.confirmed("delete_request", request_id="r2")
+        facts = await caller.call("delete_session", session_id="trip", erase=True, confirm=plan["confirm"])
+        back = await caller.restored(deleted["number"])
+    assert facts["status"] == "changed"
+    assert facts["plan"]["selected"] == {"requests": 1, "interactions": 1, "only_in_copies": 1}
+    assert back["status"] == "complete"
+    assert await world.ids() == {"r1", "r2"}

@@ -55,6 +55,16 @@ async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: Wo
     assert (before.content, after.interactions) == ("Ship to Oak Road", (1,))
 
 
+async def test_the_plan_of_a_correction_says_what_undoes_it_and_nothing_of_a_deletion(world: World) -> None:
+    await known(world)
+    async with world.connect() as caller:
+        plan = await caller.plan("correct_learning", **ASKED)
+        deletion = await caller.plan("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert "restore_requests undoes the correction." in plan["text"]
+    assert "undoes the deletion" not in plan["text"]
+    assert "restore_requests undoes the deletion." in deletion["text"]
+
+
 async def test_a_correction_beside_running_learning_is_looked_at_later_not_repeated(world: World) -> None:
     await known(world)
     world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 1_000

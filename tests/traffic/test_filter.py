@@ -107,6 +107,26 @@ async def test_words_find_the_learnings_and_tools_that_an_answer_used(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("finding", "contains", "found"),
+    [("shared-session", "walnut", "with-walnut"), ("duplicate", "second", "second-1")],
+)
+async def test_words_leave_out_nothing_beside_which_another_request_has_a_finding(
+    finding: str, contains: str, found: str
+) -> None:
+    said = [
+        request("first-1", "How long does a train to Lisbon take?", user_id="jon"),
+        request("second-1", "How long does a train to Lisbon take?", user_id="jon"),
+        request("with-walnut", "Is there a walnut in it?", user_id="ada"),
+    ]
+    async with store(*said) as client:
+        page = await list_requests(
+            Scope(client=client), TrafficFilter(finding=finding, contains=contains), limit=20
+        )
+    assert [row.request_id for row in page.requests] == [found]
+
+
+@pytest.mark.anyio
 async def test_a_session_of_several_users_says_how_many_requests_each_has() -> None:
     said = [request(f"r{number}", "Hello there.", user_id="ada" if number else "jon") for number in range(3)]
     async with store(*said) as client:

@@ -157,6 +157,17 @@ async def test_lists_go_round_it_and_say_so(service: Service) -> None:
         assert "delete_request with its id and erase deletes a request that cannot be shown" in text
 
 
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])
+async def test_a_store_with_nothing_else_is_not_called_empty(tool: str) -> None:
+    async with failing_store() as service:
+        await service.publish("deep", "s", deep=True)
+        async with service.server() as client:
+            text, found = await call(client, tool)
+    assert found["returned"] == 0
+    assert "Some requests could not be read." in text
+    assert "Nothing is stored" not in text
+
+
 async def test_pages_lead_past_it(service: Service) -> None:
     names = await stock(service)
     seen: list[str] = []
