@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, Layout
@@ -253,12 +253,21 @@ def _change(
         )
     file.put(name, new)
     if client.key_by == "prompt":
-        others = [
-            question for question in file.document.get("inputs", []) if question.get("id") not in QUESTIONS
-        ]
-        file.document["inputs"] = [*others, *questions(file.entries)]
+        file.document["inputs"] = [*_other_questions(file), *questions(file.entries)]
     backup = file.write(private=client.key_by == "file")
     return _backed_up(tried.backup if changed_by_command else backup)
+
+
+def _other_questions(file: ClientFile) -> list[Any]:
+    """Return the questions in the file of VS Code that are not ours, as they are."""
+    listed: Any = file.document.get("inputs") or []
+    if not isinstance(listed, list):
+        raise InstallError(f"{file.path} was left alone, because inputs is not a list. Correct it.")
+    return [question for question in cast("list[Any]", listed) if not _is_ours(question)]
+
+
+def _is_ours(question: Any) -> bool:
+    return isinstance(question, dict) and cast("dict[str, Any]", question).get("id") in tuple(QUESTIONS)
 
 
 class _ByCommand(NamedTuple):
