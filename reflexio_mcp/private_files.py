@@ -37,8 +37,8 @@ _making_empty: Final = threading.Lock()
 def make_empty(path: Path) -> None:
     """Create an empty private file for SQLite, unless there is one. SQLite would give it wider permissions.
 
-    Whoever opens a database calls this first. So no thread of this process has the new file open, and has locks on it
-    that would be dropped, when another thread closes it here.
+    Whoever opens a database calls this first. Closing a file drops all locks that this process has on it, and no thread
+    can have any on the new file yet.
     """
     with _making_empty, contextlib.suppress(FileExistsError):
         os.close(create(path))

@@ -16,7 +16,7 @@ import anyio
 from reflexio_mcp import __version__
 from reflexio_mcp.doctor.checks import Finding, Setup, examine, note, ok, problem
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout
-from reflexio_mcp.install.entry import NAME, command_of, is_ours, settings_of, visible
+from reflexio_mcp.install.entry import NAME, command_of, settings_of, starts_this_program, visible
 from reflexio_mcp.install.files import ClientFile, InstallError
 from reflexio_mcp.results.base import visible as escaped
 from reflexio_mcp.settings import OPTIONS, is_reference
@@ -113,7 +113,7 @@ def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterat
         for name, entry in entries.items():
             where = client.title if name == NAME else f"{client.title}, {name}"
             setup = None
-            if is_ours(client, entry):
+            if starts_this_program(entry):
                 try:
                     setup, findings = _setup_of(client, entry, layout, where)
                 except InstallError as error:

@@ -365,7 +365,8 @@ def _sessions(connection: sqlite3.Connection, query: GetRequests) -> list[str]:
         condition += f" AND (created_at, session_id) <= (?, ?) AND NOT EXISTS ({has_newer})"
         values += [*query.resume_at, *newer_values]
         offset = 0
-    # The index has this order: the first row of a session is its newest, and the scan stops after the last session.
+    # The index has this order, and DISTINCT keeps the row of a session that is met first: its newest. So the scan stops
+    # after the last session of the page.
     found = connection.execute(
         f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
         " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, Layout
@@ -23,11 +23,11 @@ from reflexio_mcp.install.entry import (
     command_of,
     entry,
     find_launch,
-    is_ours,
-    is_shared_server,
+    is_as_install_remote_writes_it,
     questions,
     settings_of,
     snippet,
+    starts_this_program,
     visible_all,
 )
 from reflexio_mcp.install.files import ClientFile, InstallError
@@ -139,7 +139,7 @@ def _install(arguments: InstallArguments, layout: Layout) -> Outcome:
         same = f"{client.title} already has {arguments.name}; nothing needs to change: {file.path}"
         return _outcome("unchanged", client, file.path, arguments, [same, *about])
     if old is not None and not arguments.replace:
-        had = f" ({_settings(settings_of(client, old))})" if is_ours(client, old) else ""
+        had = f" ({_settings(settings_of(client, old))})" if starts_this_program(old) else ""
         raise InstallError(
             f"{client.title} already has a different entry named {arguments.name}{had}. It was left alone: "
             f"{file.path}. Choose another name with --name, or add --replace to overwrite that entry with "
@@ -253,12 +253,21 @@ def _change(
         )
     file.put(name, new)
     if client.key_by == "prompt":
-        others = [
-            question for question in file.document.get("inputs", []) if question.get("id") not in QUESTIONS
-        ]
-        file.document["inputs"] = [*others, *questions(file.entries)]
+        file.document["inputs"] = [*_other_questions(file), *questions(file.entries)]
     backup = file.write(private=client.key_by == "file")
     return _backed_up(tried.backup if changed_by_command else backup)
+
+
+def _other_questions(file: ClientFile) -> list[Any]:
+    """Return the questions in the file of VS Code that are not ours, as they are."""
+    listed: Any = file.document.get("inputs") or []
+    if not isinstance(listed, list):
+        raise InstallError(f"{file.path} was left alone, because inputs is not a list. Correct it.")
+    return [question for question in cast("list[Any]", listed) if not _is_ours(question)]
+
+
+def _is_ours(question: Any) -> bool:
+    return isinstance(question, dict) and cast("dict[str, Any]", question).get("id") in tuple(QUESTIONS)
 
 
 class _ByCommand(NamedTuple):
@@ -330,15 +339,7 @@ def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
     if old is None:
         absent = f"{client.title} has no server named {arguments.name}: there is nothing to remove."
         return _outcome("absent", client, file.path, arguments, [absent])
-    removable = is_ours(client, old, remote)
-    if not remote:  # without `--remote`, an entry of a shared server goes, too, if `install` wrote it
-        address = old.get(client.url_key)
-        removable = (
-            removable
-            or is_shared_server(client, arguments.name, old)
-            or was_written(file.path, arguments.name, address)
-        )
-    if not removable:
+    if not _may_be_removed(client, file.path, arguments.name, old, remote):
         raise InstallError(
             f"{arguments.name} in {client.title} is not a server that install wrote, so it was left alone."
             f"{_advice_on_shared_server(client, arguments.name, old)} Else remove it from {file.path} by hand."
@@ -354,6 +355,18 @@ def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
         f"Next: quit {client.title} completely and start it again.",
     ]
     return _outcome("removed", client, file.path, arguments, lines)
+
+
+def _may_be_removed(client: Client, path: Path, name: str, old: Mapping[str, Any], remote: str) -> bool:
+    """Whether an entry is the shared server that the person named or, if they named none, was written by `install`."""
+    address = old.get(client.url_key)
+    if remote:
+        return address == remote
+    return (
+        starts_this_program(old)
+        or is_as_install_remote_writes_it(client, name, old)
+        or was_written(path, name, address)
+    )
 
 
 def _advice_on_shared_server(client: Client, name: str, old: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from reflexio_mcp.install.clients import BEARER, KEY, Client
 from reflexio_mcp.install.files import InstallError
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, is_reference, parse_flags
 
-__all__ = ["NAME", "command_of", "is_ours", "settings_of", "visible"]
+__all__ = ["NAME", "command_of", "settings_of", "starts_this_program", "visible"]
 
 NAME: Final = "reflexio"
 """The usual name of an entry."""
@@ -109,14 +109,11 @@ def command_of(existing: Mapping[str, Any]) -> list[str]:
     return [*map(str, words), *map(str, existing.get("args") or [])]
 
 
-def is_ours(client: Client, existing: Mapping[str, Any], remote: str = "") -> bool:
-    """Whether an entry starts this program; with `remote`, whether it names the shared server there."""
-    if remote:
-        return existing.get(client.url_key) == remote
+def starts_this_program(existing: Mapping[str, Any]) -> bool:
     return _end_of_program(command_of(existing)) > 0
 
 
-def is_shared_server(client: Client, name: str, existing: Mapping[str, Any]) -> bool:
+def is_as_install_remote_writes_it(client: Client, name: str, existing: Mapping[str, Any]) -> bool:
     """Whether an entry is just as `install --remote` writes it, and has the usual name or refers to our token."""
     address = existing.get(client.url_key) if client.url_key else None
     if not isinstance(address, str):

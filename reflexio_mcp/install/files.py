@@ -23,7 +23,10 @@ Table = MutableMapping[str, Any]
 
 
 class InstallError(Exception):
-    """Says what is wrong and what to do. The client's file was not changed."""
+    """Says what is wrong and what to do. This program has not changed the client's file.
+
+    The client's own command, if it ran before, may have.
+    """
 
 
 @dataclass(slots=True)

@@ -85,7 +85,8 @@ class Words:
         return self.statuses[status].format(done="changed" if corrects else "deleted")
 
     def may_return(self, number: int) -> str:
-        """Say in a list of deletions that a restore can store erased items again; empty if it cannot."""
+        """Say in a list of deletions that erased items can still be stored again; empty if they cannot."""
+        # A deletion can do that, too: it stores the learning again that a deleted one had replaced.
         said = (
             "a restore or a deletion can still store {number:erased item} again; {number:it is|they are} deleted when "
             "it does, but a corrected learning has to be corrected again"

@@ -138,14 +138,15 @@ class ReflexioClient:
         else:
             reply.request_id = reply.request_id or body.request_id
             return reply
-        # After a lost reply the effect is "unknown": an earlier try may have stored it.
+        # After a lost reply the effect is "unknown": an earlier try of this call may have stored it.
         repeated = refusal.effect == "unknown"
-        # Only an earlier try can have stored something under an id that was made here.
-        if minted or (repeated and await self._is_stored_equal(body, refusal)):
-            reply = models.PublishReply(request_id=body.request_id, already_stored=True, repeated=repeated)
-            reply.correlation_id = refusal.correlation_id
-            return reply
-        raise AlreadyExists(status=refusal.status, correlation_id=refusal.correlation_id, effect="none")
+        # Nobody else knows an id that was made here, so only an earlier try can have stored something under it.
+        stored_by_earlier_try = minted or (repeated and await self._is_stored_equal(body, refusal))
+        if not stored_by_earlier_try:
+            raise AlreadyExists(status=refusal.status, correlation_id=refusal.correlation_id, effect="none")
+        reply = models.PublishReply(request_id=body.request_id, already_stored=True, repeated=repeated)
+        reply.correlation_id = refusal.correlation_id
+        return reply
 
     async def _is_stored_equal(self, body: models.PublishBody, refusal: AlreadyExists) -> bool:
         """Whether what is stored under the id of a refused body equals it.

@@ -87,7 +87,7 @@ class Call:
         required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
         repeat: the call is repeated after any failure after which that is safe (`_is_safe_to_repeat`); without it, only
-            after a lost connection or a rate limit.
+            after a rate limit and, unless it is a publish, after a lost connection.
         look_first: the caller has to look again before each try, so the call is repeated here only if it was lost with
             a connection that had been idle. Other deletions are repeated while `Sender.holds` returns the same.
         most_body_bytes: a longer body is `BodyTooLarge`.
@@ -419,7 +419,7 @@ class Sender:
             # The try after a 500 often loses its connection or times out. The 500 says more.
             if isinstance(found, errors.ServerFault):
                 server_fault = found
-            # The server may close an idle connection before a try, so a lost connection is always retried.
+            # The server may close an idle connection before a try. So `repeat` limits no tries after a lost connection.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             unknown = unknown or found.effect == "unknown"
@@ -429,6 +429,7 @@ class Sender:
             )
             if safe and faults < tries and wait < deadline - now:
                 await self._sleep(wait)
+                # If the holds have changed meanwhile, the caller has to look again before anything is deleted.
                 if not deletes or self._holds() == holds:
                     continue
             if server_fault and isinstance(found, errors.ConnectionLost | errors.TimedOut):
@@ -483,8 +484,12 @@ def _is_safe_to_repeat(
     if call.look_first or (unknown and call.kind == "delete"):
         # A further try would also delete what somebody has stored since, or overwrite it.
         return isinstance(error, errors.ConnectionLost) and took < _IDLE_LOSS
-    if unknown and call.kind == "publish" and (since_first > _SEEN_AFTER or not call.repeat):
-        # It would also store what somebody has erased since. Learnings are sent without `repeat`: a playbook has no id
-        # yet, and would be stored twice.
-        return False
+    if unknown and call.kind == "publish":
+        # An earlier try may have stored it. If somebody has seen and erased that since, a further try would store it
+        # again.
+        may_be_erased = since_first > _SEEN_AFTER
+        # Learnings are sent without `repeat`: a playbook has no id yet, so a further try would store a second one.
+        may_be_stored_twice = not call.repeat
+        if may_be_erased or may_be_stored_twice:
+            return False
     return may_succeed_later(error, call.kind)

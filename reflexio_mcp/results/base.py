@@ -113,8 +113,10 @@ def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
         if found.start() + longer >= chars:
             break
         longer += len(_escape(found)) - len(found[0])
-        fits = found.end() + longer <= chars
-        used = min(len(part), chars - longer) if fits else found.start()
+        if found.end() + longer > chars:  # no room for this escape
+            used = found.start()
+            break
+        used = min(len(part), chars - longer)
     # At least one character, so that paging makes progress.
     used = max(used, min(1, len(part)))
     return visible(part[:used]), used

@@ -72,7 +72,10 @@ def stored(
     has_images_or_citations = any(
         interaction.image_encoding or interaction.citations for interaction in interactions
     )
-    if reply.already_stored and read_back and has_images_or_citations:
+    # What an earlier call stored was read, and compared with this request. What an earlier try of this call stored is
+    # this request.
+    was_compared = reply.already_stored and read_back
+    if was_compared and has_images_or_citations:
         facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
     return Stored(
         notice=NOTICE if reply.warnings or unusual else "",

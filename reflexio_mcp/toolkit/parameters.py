@@ -45,8 +45,8 @@ __all__ = [
     "WaitForReceipt",
     "describe",
     "filtered",
-    "given_empty",
     "invalid_arguments",
+    "may_be_wider_than_meant",
     "prepared_arguments",
     "refuse_boolean",
     "validated_by",
@@ -240,8 +240,8 @@ program wants to delete nothing.
 """
 
 
-def given_empty(values: list[str] | list[int] | None) -> bool:
-    """Whether a list was given, but empty, so that a plan has to be shown first (see `NOT_GIVEN`)."""
+def may_be_wider_than_meant(values: list[str] | list[int] | None) -> bool:
+    """Whether a list was given, but empty: it then narrows nothing (see `NOT_GIVEN`)."""
     return values == []
 
 

@@ -21,7 +21,7 @@ from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
+from reflexio_mcp.toolkit.parameters import NOT_GIVEN, may_be_wider_than_meant
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
 from reflexio_mcp.traffic.deletion.plan import Options, describe_target, skipped_copies
@@ -81,7 +81,7 @@ async def prepare_request(
     target: Target = Requests((request_id,))
     if interaction_ids:
         target = Interactions(request_id, tuple(dict.fromkeys(interaction_ids)))
-    return await prepare(call, target, options, confirm, shown_first=given_empty(interaction_ids))
+    return await prepare(call, target, options, confirm, shown_first=may_be_wider_than_meant(interaction_ids))
 
 
 async def delete_request(
@@ -135,6 +135,7 @@ async def prepare_set(
     scope = scope_of(call)
     # The scope's own user is not the caller's choice, so naming it alone selects nothing.
     names_user = bool(wanted.user_id and not scope.user_id)
+    # What expires is named by the operator's policy. Other findings can be in everybody's requests.
     caller_selects = names_user or wanted.names_something or wanted.finding == EXPIRED
     target: Target
     if request_ids:
@@ -146,7 +147,7 @@ async def prepare_set(
     else:
         erase_with_learnings = options.erase and options.include_learnings
         target = Filtered.of(scope, wanted, erase_with_learnings=erase_with_learnings)
-    return await prepare(call, target, options, confirm, shown_first=given_empty(request_ids))
+    return await prepare(call, target, options, confirm, shown_first=may_be_wider_than_meant(request_ids))
 
 
 @parameters.filtered()
@@ -244,7 +245,7 @@ async def restore_requests(
     async with reporter.steady(Step.RESTORING):
         planned = await plan_restore(scope, state, owner, undo)
         now = time.time()
-        shown_first = app.settings.confirm != "off" or given_empty(request_ids)
+        shown_first = app.settings.confirm != "off" or may_be_wider_than_meant(request_ids)
         if shown_first and not codes.check(confirm, planned.bound, now=now):
             code = codes.make(planned.bound, now=now)
             facts = [*planned.plan.facts]

@@ -1,4 +1,4 @@
-"""Listing and deleting learnings.
+"""Listing, deleting and correcting learnings, and deciding on shared rules.
 
 `asked_selection` and the `prepare_…` functions run before the tool: the SDK (`Resolve`) gives them the tool's arguments
 of the same names. `filtered()` adds the parameters of the filter to a tool.
@@ -21,7 +21,7 @@ from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
-from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
+from reflexio_mcp.toolkit.parameters import NOT_GIVEN, may_be_wider_than_meant
 from reflexio_mcp.tools.delete import finish_deletion
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.shared_rules import Rules
@@ -115,16 +115,16 @@ async def prepare_learnings(
     selection = replace(asked, learning_ids=ids)
     check_judged(selection.wanted)
     narrower_than_user = ids or selection.request_id or selection.words or selection.wanted.names_something
-    # The scope's user is not the caller's choice, so naming it narrows nothing.
+    # The scope's user is not the caller's choice, so naming it selects nothing.
     names_user = bool(selection.user_id and not scope.user_id)
-    if not (narrower_than_user or names_user or everything):
+    caller_selects = narrower_than_user or names_user
+    if not (caller_selects or everything):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
-    # If everything of this server's user is taken, a person types the number of learnings. A user who is named is a
-    # selection, as in `delete_requests`.
-    takes_everything = everything and not narrower_than_user and not selection.wanted.finding
+    # If all learnings of this server's user are taken, a person types their number, as in `delete_requests`.
+    takes_everything = not (caller_selects or selection.wanted.finding)
     target = Learnings(selection, everything=takes_everything)
     options = Options(include_learnings=True, erase=erase, reason=reason)
-    return await prepare(call, target, options, confirm, shown_first=given_empty(learning_ids))
+    return await prepare(call, target, options, confirm, shown_first=may_be_wider_than_meant(learning_ids))
 
 
 @parameters.filtered()

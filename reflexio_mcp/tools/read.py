@@ -173,25 +173,25 @@ async def export_data(
 
     app, scope = app_of(call), scope_of(call)
     codes, began = app.codes(scope), int(time.time())
-    # A code is bound to what was stored when it was made. Whether the given code fits is known only when the archive is
-    # written. So the requests are counted twice: those stored before the given code was made, and those stored before
-    # now, for a new code. Without a given code, `planned.moment` is 0, and this call makes a plan.
-    planned, stored_now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
+    # A code is bound to the requests that were stored when it was made. While the archive is written, two sets are
+    # counted: those stored before the given code was made, to check it, and those stored before now, for a new code.
+    code_made_at = codes.time_of(confirm)  # 0 without a code; then this call makes a plan
+    stored_then, stored_now = StoredBefore(code_made_at), StoredBefore(began)
     async with ProgressReporter(call).steady(Step.EXPORTING) as reporter:
         file = _temporary_file()  # it may outlive this call
         export = Export(
             scope,
             asked,
             place_shown(call) or "Reflexio",
-            redact if planned.moment else None,
+            redact if code_made_at else None,
             text.readme,
             reporter,
             personal=app.settings.personal_data,
-            stored=[planned, stored_now],
+            stored=[stored_then, stored_now],
         )
         with _writing(file):
             archive = await export.write(file)
-    fits = codes.check(confirm, planned.bound, now=began)
+    fits = codes.check(confirm, stored_then.bound, now=began)
     if redact is None or not fits:  # a plan, which also asks about secrets
         file.close()
         wrong = [Fact(code=FactCode.WRONG_CODE)] if confirm and not fits else []

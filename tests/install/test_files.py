@@ -29,7 +29,7 @@ def test_an_empty_file_is_a_start(text: str, home_of: HomeOf) -> None:
     ("client", "text"),
     [
         ("cursor", '{"mcpServers": {'), ("cursor", "[1]"), ("cursor", '{"mcpServers": []}'), ("cursor", "\\xff"),
-        ("codex", "a = "), ("codex", "a = 1\na = 2"),
+        ("codex", "a = "), ("codex", "a = 1\na = 2"), ("vscode", '{"inputs": {"a": 1}}'),
     ],
 )  # fmt: skip
 def test_a_malformed_file_is_left_alone_and_named(
@@ -42,6 +42,16 @@ def test_a_malformed_file_is_left_alone_and_named(
     assert home.install() == 1
     assert "was left alone" in capsys.readouterr().err
     assert (home.path.read_bytes(), home.backups) == (before, [])
+
+
+@pytest.mark.parametrize(("listed", "kept"), [(None, []), (["a word"], ["a word"])])
+def test_a_list_of_questions_that_is_empty_or_odd_is_no_obstacle(
+    listed: object, kept: list[object], home_of: HomeOf
+) -> None:
+    home = home_of("vscode")
+    home.write(json.dumps({"inputs": listed}))
+    assert home.install() == 0
+    assert json.loads(home.text)["inputs"] == kept
 
 
 def test_a_file_with_comments_is_not_changed_and_the_entry_is_shown(

@@ -214,6 +214,15 @@ async def test_who_names_learnings_types_no_number_although_everything_is_given_
     assert (receipt["deleted"], "a mistake" in receipt["reason"]) == ({"learnings": 1}, True)
 
 
+async def test_all_learnings_of_a_named_user_need_no_number_typed(world: World) -> None:
+    await two(world)
+    person = agreeing()
+    async with world.connect(person=person) as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada", everything=True)
+    assert set(person.schemas[0]["properties"]) == {"delete"}
+    assert receipt["status"] == "complete"
+
+
 async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
     await two(world)
     await world.put("r3")
