@@ -37,6 +37,10 @@ CASES: Final = TopicWords(
             "{number:learning} {number:goes|go} because nothing else is left that {number:it|they} could come from. "
             "What {number:it quotes|they quote} may have been deleted earlier."
         ),
+        FactCode.EARLIER_ON_HOLD: (
+            "{number:earlier learning} {number:was|were} not made current again, because a hold keeps {number:it|them} "
+            "as {number:it is|they are}."
+        ),
         FactCode.NOT_CURRENT_AGAIN: (
             "{number:earlier learning} could not be made current again. An undo brings back what replaced "
             "{number:it|them}."

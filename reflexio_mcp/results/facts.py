@@ -459,6 +459,10 @@ class FactCode(StrEnum):
         "`number` requests of this user arrived after the last look; the one call that deletes a user took them, too",
     )
     STILL_LEARNING = "still_learning", "Reflexio may still be learning from `number` of the users"
+    EARLIER_ON_HOLD = (
+        "earlier_on_hold",
+        "`number` earlier learnings were not made current again, because a hold keeps them; `names`: their ids",
+    )
     NOT_CURRENT_AGAIN = (
         "not_current_again",
         "`number` earlier learnings could not be made current again; `names`: their ids",

@@ -690,11 +690,14 @@ class State:
             not owner.user,
             self._keys.tags("user", owner.user),
         )
-        rows = transaction.execute(
-            f"SELECT {COLUMNS} FROM main.deletions WHERE id = ? AND outcome != 'restored'",  # noqa: S608
-            deletion,
-        )
         outcome: Outcome = "restored" if all_of_it and not others else "partly_restored"
+        # A deletion that did not finish stays so for `last_unfinished`, until all of it is restored.
+        final = ["restored"] if outcome == "restored" else ["restored", "", "incomplete"]
+        rows = transaction.execute(
+            f"SELECT {COLUMNS} FROM main.deletions WHERE id = ? AND outcome NOT IN ?",  # noqa: S608
+            deletion,
+            final,
+        )
         for row in map(JobRow.of, rows):
             with suppress(RowChanged):  # a row that was changed stays as it is
                 transaction.execute(

@@ -35,7 +35,16 @@ from reflexio_mcp.traffic.errors import InvalidInput
 if TYPE_CHECKING:
     from reflexio_mcp.rest.models import StoredRequest
 
-__all__ = ["Hold", "Policy", "PolicyFile", "current_policy", "policy_at", "time_for_expiry", "use_policy"]
+__all__ = [
+    "Hold",
+    "HoldsInForce",
+    "Policy",
+    "PolicyFile",
+    "current_policy",
+    "policy_at",
+    "time_for_expiry",
+    "use_policy",
+]
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -256,6 +265,17 @@ UNSETTLED: Final = _Stamp(0, 0, 0, 0)
 """No file has this stamp: the next look reads it again."""
 
 
+class HoldsInForce(NamedTuple):
+    """The holds at a moment. Two are equal only if the holds have not changed between them, not even back and forth.
+
+    Args:
+        changes: how many times the file's holds have changed so far.
+    """
+
+    holds: tuple[Hold, ...]
+    changes: int
+
+
 class PolicyFile:
     """A policy that is read again when its file changes.
 
@@ -279,6 +299,7 @@ class PolicyFile:
         self.clock_ahead: Callable[[], float] = lambda: 0.0
         self._last_seen: _Stamp | None = self._look()
         self._last_seen_since = time.monotonic()
+        self._hold_changes = 0
         self._read_stamp: _Stamp | None
         self._policy: Policy
         self._read_stamp, self._policy = self._read_settled()
@@ -289,6 +310,11 @@ class PolicyFile:
         if self.certain_day:
             today = min(today, self.certain_day)
         return self._read_if_changed().in_force(today)
+
+    def holds_now(self) -> HoldsInForce:
+        """Return the holds that are in force, to be compared with those of an earlier or later moment."""
+        holds = self.now().hold
+        return HoldsInForce(holds, self._hold_changes)
 
     async def keep_reading(self) -> None:
         """Read the file whenever it has changed, also while nobody calls, until cancelled.
@@ -321,15 +347,21 @@ class PolicyFile:
             return self._policy
         if not settled:
             holds = dict.fromkeys((*self._policy.hold, *found.hold))
-            self._policy = self._policy.model_copy(update={"hold": tuple(holds)})
+            self._take(self._policy.model_copy(update={"hold": tuple(holds)}))
             self._read_stamp = UNSETTLED
             return self._policy
         if self._policy.hold and not found.hold:
             logger.warning(
                 "REFLEXIO_MCP_POLICY: the file has no holds any more; %d were lifted.", len(self._policy.hold)
             )
-        self._policy, self._read_stamp, self.problem = found, stamp, ""
+        self._take(found)
+        self._read_stamp, self.problem = stamp, ""
         return found
+
+    def _take(self, policy: Policy) -> None:
+        if policy.hold != self._policy.hold:
+            self._hold_changes += 1
+        self._policy = policy
 
     def _read_settled(self) -> tuple[_Stamp | None, Policy]:
         until = time.monotonic() + LONGEST_WAIT

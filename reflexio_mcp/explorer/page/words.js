@@ -23,6 +23,7 @@ const FACTS = {
   learnings_unread: () => ["What was learned from it could not be read."],
   learnings_owed: ({ count }) => [`${counted(count, "earlier fact")} ${agree(count, "becomes", "become")} current again, which an interrupted deletion has not done.`],
   source_gone_earlier: ({ count }) => [`${counted(count, "learned thing")} ${agree(count, "goes", "go")} because nothing else is left that ${agree(count, "it", "they")} could come from.`],
+  earlier_on_hold: ({ count }) => [`${counted(count, "earlier learned thing")} ${agree(count, "was", "were")} not made current again, because a hold keeps ${agree(count, "it as it is", "them as they are")}.`],
   not_current_again: ({ count }) => [`${counted(count, "earlier learned thing")} could not be made current again. An undo brings back what replaced ${agree(count, "it", "them")}.`],
   learnings_unlinked: ({ count }) => [`${counted(count, "learned thing")} may be from it or not, and ${agree(count, "stays", "stay")}.`],
   users_not_looked_at: ({ count }) => [`What was learned about ${counted(count, "more user")} was not looked at.`],

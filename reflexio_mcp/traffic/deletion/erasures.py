@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.errors import needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import delete_by_id
-from reflexio_mcp.traffic.policy import Hold
+from reflexio_mcp.traffic.policy import HoldsInForce
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -237,7 +237,7 @@ def notes_of_copies(state: State, owner: Owner, erasure: Erasure) -> list[CopyNo
 
 
 async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
-    policy_holds = scope.policy.now().hold
+    policy_holds = scope.policy.holds_now()
     found = await _stored(scope, state, notes)
     holds = await holds_on(scope, [item for items in found.values() for item in items], state, owner)
     held = {number for number, items in found.items() if any(item.id in holds for item in items)}
@@ -368,7 +368,7 @@ async def _stored_learnings(scope: Scope, state: State, notes: Sequence[MustGo])
     return found
 
 
-async def _delete(scope: Scope, items: Iterable[Item], looked_at: Sequence[Hold]) -> None:
+async def _delete(scope: Scope, items: Iterable[Item], looked_at: HoldsInForce) -> None:
     """Delete items, unless the holds change meanwhile. Then the rest stays, for a look that knows the new holds.
 
     Args:
@@ -376,7 +376,7 @@ async def _delete(scope: Scope, items: Iterable[Item], looked_at: Sequence[Hold]
     """
 
     def holds_changed() -> bool:
-        return scope.policy.now().hold != looked_at
+        return scope.policy.holds_now() != looked_at
 
     async def held(learning_ids: Sequence[str]) -> Collection[str]:
         return learning_ids if holds_changed() else ()

@@ -78,7 +78,7 @@ from reflexio_mcp.traffic.learnings.remove import (
     update_text,
     wait_for_learning,
 )
-from reflexio_mcp.traffic.policy import Hold
+from reflexio_mcp.traffic.policy import HoldsInForce
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -173,7 +173,7 @@ async def carry_out(
         number,
         progress,
         _Ledger.of(planned),
-        scope.policy.now().hold,
+        scope.policy.holds_now(),
         copy_notes=planned.copy_notes,
     )
     if isinstance(planned.target, Correction):
@@ -282,7 +282,7 @@ class _Ending:
     """
 
     erases: bool
-    holds: tuple[Hold, ...]
+    holds: HoldsInForce
     held_copies: int
     unopened: Sequence[Fact]
     later_copies: int
@@ -307,6 +307,7 @@ class _Act:
         deleted_unseen: number of the user's requests that arrived after the last look and were deleted.
         appeared: ids of learnings that appeared meanwhile and that the hourly cap has counted.
         back_appeared: the ids of the `replaced` that the plan did not know of.
+        earlier_held: the ids of the `replaced` that a hold keeps as they are.
         over_cap: ids of learnings that appeared meanwhile and stay, because the hourly cap is reached.
         unplanned: ids of items outside the plan that were found right before the call that deletes a user. Then that
             call is not made.
@@ -330,7 +331,7 @@ class _Act:
     number: JobNumber
     progress: Progress
     ledger: _Ledger
-    holds: tuple[Hold, ...]
+    holds: HoldsInForce
     copies_kept: int = 0
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
@@ -338,6 +339,7 @@ class _Act:
     deleted_unseen: int = 0
     appeared: set[str] = field(default_factory=set[str])
     back_appeared: set[str] = field(default_factory=set[str])
+    earlier_held: set[str] = field(default_factory=set[str])
     over_cap: set[str] = field(default_factory=set[str])
     unplanned: set[str] = field(default_factory=set[str])
     successor: Learning | None = None
@@ -395,7 +397,7 @@ class _Act:
 
     async def _delete_user(self, target: User, *, looks_again: bool = False) -> ReflexioError | None:
         ids = [item.id for item in self.planned.items]
-        holds = self.scope.policy.now().hold
+        holds = self.scope.policy.holds_now()
         stored = await target.read_stored(self.scope, self.progress)
         held = await self._note_held(stored.items)
         self.unplanned = _unplanned(stored.items, self.planned.items)
@@ -411,7 +413,7 @@ class _Act:
         all_read = not stored.part_unread
         if all_read and not looks_again and await self._more_requests(target.wanted.user_id, requests):
             return await self._delete_user(target, looks_again=True)
-        if self.scope.policy.now().hold != holds:
+        if self.scope.policy.holds_now() != holds:
             return await self._delete_user(target)
 
         async def clear() -> DeleteReply:
@@ -572,14 +574,14 @@ class _Act:
         """
         held: set[str] = set()
         looked_at = self.holds
-        while (holds := self.scope.policy.now().hold) != looked_at:
+        while (holds := self.scope.policy.holds_now()) != looked_at:
             looked_at = holds
             held |= await self._note_held(items)
         return held
 
     @property
     def _holds_changed(self) -> bool:
-        return self.scope.policy.now().hold != self.holds
+        return self.scope.policy.holds_now() != self.holds
 
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
@@ -748,12 +750,21 @@ class _Act:
             and learning.digest == before.digest
             and not lineage.current_successors(learning)  # else what replaced it is in use
         ]
+        held = await self._note_held(list(map(learning_item, wanted)))
+        wanted = [learning for learning in wanted if learning.learning_id not in held]
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
         # An erasure that ends from here on finds the claim. One that ends during the call is looked for again below.
         erased |= await self._erased_beside(wanted)
         wanted = [learning for learning in wanted if learning.learning_id not in erased]
+        items = {learning.learning_id: learning_item(learning) for learning in wanted}
+
+        async def held_since(learning_ids: Iterable[str]) -> set[str]:
+            kept = await self._held_since([items[key] for key in learning_ids])
+            held.update(kept)
+            return kept
+
         with self._noting_failure():  # a call without an answer may have taken effect
-            self.uncertain |= await make_current(self.scope, wanted)
+            self.uncertain |= await make_current(self.scope, wanted, held_since)
         await self._delete_doubles(user_id, wanted, there)
         current = await self._revived(user_id, wanted)
         if current and (erased_since := await self._erased_beside(wanted)):
@@ -761,6 +772,7 @@ class _Act:
             await delete_by_id(self.scope, delete_again, set())
             current = await self._revived(user_id, wanted)
         self.current |= {key: learning.learning_id for key, learning in current.items()}
+        self.earlier_held |= held
 
     async def _delete_doubles(self, user_id: str, wanted: Sequence[Learning], before: Container[str]) -> None:
         """Delete playbooks that another deletion has made current again at the same time, except the first of each.
@@ -836,7 +848,7 @@ class _Act:
 
     async def _ending(self) -> _Ending:
         planned, outcomes = self.planned, self.ledger.outcomes
-        holds, held_copies = self.scope.policy.now().hold, 0
+        holds, held_copies = self.scope.policy.holds_now(), 0
         with self._noting_failure():
             held_copies = await self._held_copies()
         unopened: list[Fact] = []
@@ -953,7 +965,7 @@ class _Act:
             deeds=self._deeds(ending),
             erasure=replace(self.planned.erasure(), seen=self.copy_notes) if ending.erases else None,
             later_copies=ending.later_copies,
-            holds_are_same=lambda: self.scope.policy.now().hold == ending.holds,
+            holds_are_same=lambda: self.scope.policy.holds_now() == ending.holds,
         )
         return ended.chain
 
@@ -1019,7 +1031,10 @@ class _Act:
             facts.append(Fact(code=FactCode.LEARNINGS_OVER_CAP, number=len(self.over_cap)))
         if busy := len(self.deleted.still_learning):
             facts.append(Fact(code=FactCode.STILL_LEARNING, number=busy))
-        if missing := self._not_current_again:
+        if held := self.earlier_held.difference(self.current):
+            names = few(sorted(held), self.scope.shown_id)
+            facts.append(Fact(code=FactCode.EARLIER_ON_HOLD, number=len(held), names=names))
+        if missing := [key for key in self._not_current_again if key not in self.earlier_held]:
             names = few(missing, self.scope.shown_id)
             facts.append(Fact(code=FactCode.NOT_CURRENT_AGAIN, number=len(missing), names=names))
         if appeared := len(self.deleted.gone.difference(self.planned.learnings)):

@@ -44,9 +44,9 @@ async def holds_on(
     """
     await _ask_for_the_day(scope, state)
     while True:
-        policy = scope.policy.now()
+        before, policy = scope.policy.holds_now(), scope.policy.now()
         held = await _held_under(policy, scope, items, state, owner, deleted or {})
-        if scope.policy.now().hold == policy.hold:
+        if scope.policy.holds_now() == before:
             return held
 
 

@@ -302,6 +302,8 @@ async def make_plan(
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             last = await in_thread(state.last_unfinished, owner, call_of(target, options, owner))
     left_to_erase: Mapping[str, Sequence[Name]] = last.erases if last and options.erase else {}
+    if isinstance(target, Filtered):
+        left_to_erase = await _left_of_selection(scope, selected, left_to_erase)
     chosen = await _choose(scope, target, options, selected, state, owner, left_to_erase)
     erased_ids = {item.id for item in chosen.erased}
     if target.noun == "interaction":  # what is erased is the copy of the whole request
@@ -468,6 +470,35 @@ async def _choose(
         damaged=damaged,
         held=hold_filter.held,
     )
+
+
+async def _left_of_selection(
+    scope: Scope, selected: Selected, left_to_erase: Mapping[str, Sequence[Name]]
+) -> Mapping[str, Sequence[Name]]:
+    """Leave out, of what an unfinished erasure has left, the stored requests that the same filter does not select now.
+
+    What a filter selects can change: a retention is prolonged, or somebody finds that a finding is no problem. If such
+    requests stay, so do the learnings that were to go because of them. Learnings from requests that are gone are found
+    by their sources, so all names of learnings are left out then.
+    """
+    chosen = {item.request_id for item in selected.items}
+    names = {name for of_user in left_to_erase.values() for name in of_user}
+    ids = sorted(name.id for name in names if name.kind == "request" and name.id not in chosen)
+    stays = set[Name]()
+
+    async def take(requests: list[RequestWithInteractions]) -> None:
+        for stored in requests:
+            if stored.request.user_id in left_to_erase:
+                stays.update(names_of(item_of(stored)))
+
+    await read_set(scope, ids, take, filters=[TrafficFilter(user_id) for user_id in left_to_erase])
+    if not stays:
+        return left_to_erase
+    left = {
+        user_id: [name for name in of_user if name.kind in ("request", "interaction") and name not in stays]
+        for user_id, of_user in left_to_erase.items()
+    }
+    return {user_id: of_user for user_id, of_user in left.items() if of_user}
 
 
 async def _take_unfinished(

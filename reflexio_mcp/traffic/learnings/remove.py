@@ -172,10 +172,27 @@ def as_current(learning: Learning) -> Learning:
     return learning_of(_current_row(learning.row)) if learning.row else learning
 
 
-async def make_current(scope: Scope, learnings: Sequence[Learning]) -> bool:
-    """Make replaced learnings current again. A playbook gets another id. Returns what `add_learnings` does."""
-    may_repeat = await add_learnings(scope, list(map(as_current, learnings)))
-    await _drop_playbooks(scope, learnings)
+async def make_current(
+    scope: Scope,
+    learnings: Sequence[Learning],
+    held: Callable[[Sequence[str]], Awaitable[Collection[str]]],
+) -> bool:
+    """Make replaced learnings current again. A playbook gets another id.
+
+    Args:
+        held: as `delete_learnings` takes it.
+
+    Returns:
+        What `add_learnings` does.
+    """
+    may_repeat = False
+    kinds: tuple[Kind, ...] = ("profile", "user_playbook")
+    for kind in kinds:
+        of_kind = [learning for learning in learnings if learning.kind == kind]
+        stay = await held([learning.learning_id for learning in of_kind]) if of_kind else ()
+        free = [learning for learning in of_kind if learning.learning_id not in stay]
+        may_repeat |= await add_learnings(scope, list(map(as_current, free)))
+        await _drop_playbooks(scope, free, held)
     return may_repeat
 
 
@@ -197,11 +214,14 @@ async def retire(scope: Scope, learnings: Sequence[Learning], current: Sequence[
     return may_repeat
 
 
-async def _drop_playbooks(scope: Scope, learnings: Sequence[Learning]) -> None:
+async def _drop_playbooks(
+    scope: Scope,
+    learnings: Sequence[Learning],
+    held: Callable[[Sequence[str]], Awaitable[Collection[str]]] = _none_held,
+) -> None:
     """Delete playbooks that are stored again under other ids."""
-    await delete_by_id(
-        scope, [learning.learning_id for learning in learnings if learning.kind == "user_playbook"], set()
-    )
+    playbooks = [learning.learning_id for learning in learnings if learning.kind == "user_playbook"]
+    await delete_by_id(scope, playbooks, set(), held)
 
 
 async def update_text(scope: Scope, learning: Learning, text: str) -> bool:
