@@ -1036,6 +1036,20 @@ def test_of_a_file_that_changed_a_moment_ago_the_holds_of_both_versions_keep(
     assert "the file has no holds any more; 1 were lifted" in caplog.text
 
 
+def test_a_hold_that_was_lifted_and_set_again_counts_as_a_change(tmp_path: Path) -> None:
+    """What was looked at in between was looked at without the hold."""
+    path = tmp_path / "policy.toml"
+    file = PolicyFile(write(path, HOLD))
+    before = file.holds_now()
+    assert file.holds_now() == before
+    file.now()
+    write(path, NO_HOLDS)
+    assert file.now().hold == ()
+    write(path, HOLD)
+    assert file.now().hold == before.holds
+    assert file.holds_now() != before
+
+
 @pytest.mark.parametrize("behind", [0.0, 2.0, 30.0])
 def test_a_half_written_file_lifts_no_hold_if_the_clock_of_its_disk_is_behind(
     tmp_path: Path, behind: float

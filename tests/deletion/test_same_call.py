@@ -1,6 +1,9 @@
 """A call finishes what an earlier one has left only if it is the same call, and then always."""
 
+import os
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from reflexio_mcp.traffic.deletion.targets import (
     User,
 )
 from reflexio_mcp.traffic.learnings.select import Selection
+from reflexio_mcp.traffic.policy import policy_at
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from tests.deletion.support import BY_IDS, Caller, World
 
@@ -241,3 +245,27 @@ async def test_a_call_is_the_same_whatever_the_order_of_its_ids_its_reason_and_w
     )
     words = TARGETS["words"]
     assert call_of(words, options, operator) == call_of(words, options, ada)
+
+
+@pytest.mark.parametrize("how", ["killed", "refused"])
+async def test_an_erasure_of_what_expired_leaves_what_its_operator_keeps_longer_by_now(
+    world: World, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('hold = []\n[[expire]]\nsession_id = "s"\nafter = "1h"\n', encoding="utf-8")
+    world.clock.now = int(time.time()) - 7200
+    await two_facts(world)
+    world.clock.now = int(time.time())
+    asked: Asked = {"finding": "expired", "include_learnings": True, "erase": True}
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        step = "delete_learnings" if how == "refused" else DELETED
+        await does_not_finish(world, how, monkeypatch, caller, "delete_requests", step=step, **asked)
+    before = set(world.backend.profiles)
+    policy.write_text('hold = []\n[[expire]]\nsession_id = "s"\nafter = "30d"\n', encoding="utf-8")
+    os.utime(policy, (time.time() - 60, time.time() - 60))
+    policy_at.cache_clear()
+    async with world.connect(server=world.server(CONFIRM="off", POLICY=str(policy))) as caller:
+        answer = await caller.call("delete_requests", **asked)
+    assert answer["status"] == "not_found"
+    assert await world.ids() == {"r1", "r2"}
+    assert set(world.backend.profiles) == before

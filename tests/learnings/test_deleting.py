@@ -1,5 +1,6 @@
 """What was learned is deleted by its source, by id, or by its words, and what is left of it is said."""
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -682,6 +683,53 @@ async def test_what_an_operator_left_unfinished_is_no_part_of_a_users_own_call(w
             assert (await user.call("delete_session", **asked))["status"] == "not_found"
         assert world.backend.profiles["old"].status == "superseded"
         await operator.receipt("delete_session", **asked, user_id="ada")
+    assert world.backend.profiles["old"].status is None
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_a_hold_keeps_an_earlier_learning_as_it_is_though_what_replaced_it_goes(
+    world: World, tmp_path: Path, repeated: bool
+) -> None:
+    await merged_by_a_test_run(world)
+    policy = tmp_path / "policy.toml"
+    policy.write_text("hold = []\n", encoding="utf-8")
+    asked = {"session_id": "ci", "include_learnings": True}
+
+    async def hold() -> None:
+        policy.write_text('[[hold]]\nsessions = ["real"]\nreason = "a case"\n', encoding="utf-8")
+
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        if repeated:
+            world.backend.failing["/api/add_user_profile"] = (0, 403)
+            await caller.receipt("delete_session", **asked)
+            del world.backend.failing["/api/add_user_profile"]
+            await hold()
+        else:
+            world.backend.before["/api/delete_profiles_by_ids"] = [hold]
+        receipt = await caller.receipt("delete_session", **asked)
+    assert receipt["status"] == "incomplete"
+    assert (fact_of(receipt, "earlier_on_hold") or {})["names"] == ["profile:old"]
+    assert not fact_of(receipt, "not_current_again")
+    assert world.backend.profiles["old"].status == "superseded"
+
+
+@pytest.mark.parametrize("user", ["", "bob"])
+async def test_a_restore_of_one_part_does_not_end_a_deletion_that_owes_an_earlier_learning(
+    world: World, user: str
+) -> None:
+    await merged_by_a_test_run(world)
+    await world.put("other", user="bob", session="b")
+    asked = {"request_ids": ["ci", "other"], "include_learnings": True}
+    world.backend.failing["/api/add_user_profile"] = (0, 403)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **asked)
+        assert receipt["status"] == "incomplete"
+    del world.backend.failing["/api/add_user_profile"]
+    environment = {"REFLEXIO_USER_ID": user} if user else {}
+    async with world.connect(server=world.server(CONFIRM="off", **environment)) as other:
+        await other.restored(receipt["number"], **({} if user else {"request_ids": ["other"]}))
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_requests", **asked)
     assert world.backend.profiles["old"].status is None
 
 
