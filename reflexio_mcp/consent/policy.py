@@ -66,10 +66,11 @@ def weigh(
         mode = settings.confirm
     if planned.is_empty:
         return only_shown(planned, mode, "held" if planned.held else "not_found")
-    is_wrong = bool(code) and not codes.check(code, planned.bound, now=now)
-    if is_wrong or (mode == "preview" and not code):
-        new_code = codes.make(planned.bound, now=now) if mode == "preview" else ""
-        return only_shown(planned, mode, "changed" if is_wrong else "planned", new_code)
+    new_code = codes.make(planned.bound, now=now) if mode == "preview" else ""
+    if code and not codes.check(code, planned.bound, now=now):
+        return only_shown(planned, mode, "changed", new_code)
+    if mode == "preview" and not code:
+        return only_shown(planned, mode, "planned", new_code)
     if mode != "ask":
         return Verdict(mode, code=code)
     return Question(number_to_type(settings, planned)) if askable else only_shown(planned, mode, "cannot_ask")

@@ -97,7 +97,7 @@ class Row(NamedTuple):
 
     @property
     def own_names(self) -> list[str]:
-        """The names of the copied item itself, and not of what it belongs to or came from."""
+        """The names of the copied item itself, and not of what it came from. An interaction has that of its request."""
         return _own_names(self.kind, self.names.split())
 
 
@@ -211,10 +211,10 @@ class Copies:
         """Read copies, the oldest first.
 
         Args:
-            erasing: also copies that are over, and that a restore may still store.
             names: only copies that an erasure of these names would remove.
             having: only copies that have one of these names, also requests by the names of their interactions.
-            erasure: only copies that it removes, also those that are over.
+            erasing: also copies that are over but that a restore may still store.
+            erasure: only copies that it removes, read as with `erasing`.
         """
         erasing = erasing or erasure is not None
         return Reading(self._read(owner, deletion, names, having, erasure, erasing=erasing))
@@ -244,10 +244,10 @@ class Copies:
             rows = [row for row in rows if wanted.meets(row.user, row.names.split())]
         rows = [row for row in rows if deletion in (None, row.deletion)]
         yield from self._opened(self._database.read, owner, rows, erasing=erasing)
-        wanted_ids = {row.id for row in rows}
+        opened_ids = {row.id for row in rows}
         # A changed row may have had any owner and names, so each counts, whatever its columns say by now.
         for row in self._changed(self._database.read, [*visible, *others]):
-            if row.id not in wanted_ids and deletion in (None, row.deletion):
+            if row.id not in opened_ids and deletion in (None, row.deletion):
                 yield row, None
 
     def count_changed(self, deletion: int = 0) -> int:
@@ -343,16 +343,16 @@ class Copies:
         }
         earliest = min((first_lines.get(row.deletion, 0) for row, _ in found), default=0)
         erasures = self._erasures(read, owner, earliest)
-        return {
-            row.id
-            for row, copied in found
-            if copied
-            and any(
-                erased.ended > first_lines.get(row.deletion, 0)
-                and self._is_named(erased, copied, own_name=not erased.has_seen(row.id))
+
+        def is_erased(row: Row, copied: Copied) -> bool:
+            first_line = first_lines.get(row.deletion, 0)
+            return any(
+                self._is_named(erased, copied, own_name=not erased.has_seen(row.id))
                 for erased in erasures
+                if erased.ended > first_line
             )
-        }
+
+        return {row.id for row, copied in found if copied and is_erased(row, copied)}
 
     def _copied(self, row: Row, sealed: bytes) -> Copied | None:
         """Open the copy of a row; `None` if the row was changed."""
@@ -373,13 +373,11 @@ class Copies:
             return self._keys.open(sealed, row.earlier_identity)
 
     def _tagged(self, copy: Copied) -> list[str]:
-        """Return the tags of all names of a copy, as its row has them, under each key, the newest first."""
+        """Return what the column `names` of the row of a copy contains: under each key, the newest first."""
         names = _all_names(copy)
-        under_each_key = zip(*(self._keys.tags("name", name) for name in names), strict=True)
-        return [
-            " ".join(_tag_of(name, tag) for name, tag in zip(names, tags, strict=True))
-            for tags in under_each_key
-        ]
+        tags_of_each_name = [self._keys.tags("name", name) for name in names]
+        tags_under_each_key = zip(*tags_of_each_name, strict=True)
+        return [" ".join(map(_tag_of, names, tags)) for tags in tags_under_each_key]
 
     def erased_since(
         self, transaction: Transaction, owner: Owner, since_line: int, copies: Sequence[Copied]
@@ -423,7 +421,7 @@ class Copies:
         ]
 
     def _is_named(self, erased: _PastErasure, copy: Copied, *, own_name: bool = False) -> bool:
-        """Whether an erasure has named a copy. `own_name`: only a name of the copied item itself counts."""
+        """Whether an erasure has named a copy. `own_name`: only one of its `Row.own_names` counts."""
         user_tags = self._keys.tags("user", copy.user)
         operator_tags = self._keys.tags("user", "")
         if erased.owner_tag not in (*operator_tags, *user_tags):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from hmac import digest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
@@ -36,6 +36,14 @@ class RowChanged(StateUnusable):
 
 class WrongKey(StateUnusable):
     """The keys of this server are not those of the state, or its key file cannot be used."""
+
+
+class LineBefore(NamedTuple):
+    """What the chain value of a line of the audit log says of the line before it; these values before the first."""
+
+    number: int = 0
+    at: float = 0.0
+    chain: str = ""
 
 
 class Keys:
@@ -161,30 +169,26 @@ class Keys:
             max(transaction.now, _last_noted(transaction) + LATER_BY),
         )
 
-    def made_line(self, before: tuple[int, float, str], line: str, chain: str) -> bool:
-        """Whether a line of the audit log was made with one of these keys.
-
-        Args:
-            before: number, time and chain value of the line before it.
-        """
-        earlier_form = ("log", before[2], line)  # earlier versions left out number and time
+    def made_line(self, before: LineBefore, line: str, chain: str) -> bool:
+        """Whether a line of the audit log was made with one of these keys."""
+        earlier_form = ("log", before.chain, line)  # earlier versions left out number and time
         return chain in self.tags(*chained(before, line)) or chain in self.tags(*earlier_form)
 
     def _sealed_some(self, transaction: Transaction) -> bool:
         """Whether a version that noted no keys has sealed anything with one of these keys."""
         if transaction.execute("SELECT 1 FROM main.copies WHERE sealing_key IN ? LIMIT 1", self.checks):
             return True
-        before = (0, 0.0, "")
+        before = LineBefore()
         for number, at, line, chain in transaction.execute(
             "SELECT id, at, line, chain FROM main.log ORDER BY id"
         ):
             if self.made_line(before, line, chain):
                 return True
-            before = (number, at, chain)
+            before = LineBefore(number, at, chain)
         return False
 
 
-def chained(before: tuple[int, float, str], line: str) -> tuple[str | float, ...]:
+def chained(before: LineBefore, line: str) -> tuple[str | float, ...]:
     """Return the parts of which a chain value of the audit log is the digest."""
     return ("log line", *before, line)
 

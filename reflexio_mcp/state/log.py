@@ -1,4 +1,4 @@
-"""The audit log: a line before and after each deletion, and lines about restores and holds.
+"""The audit log: a line before and after each deletion and restore, and lines about holds, exports and the like.
 
 The chain value of a line is a keyed digest of the line, and of the number, time and chain value of the line before it.
 So a changed or removed line is found. The last line is noted in a second place, a file of this machine, so lines that
@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.job_rows import COLUMNS, JobRow, JobSeals
-from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
+from reflexio_mcp.state.keys import KeyedDatabase, Keys, LineBefore, chained
 from reflexio_mcp.state.tables import BEHIND_ALL_LINES, Transaction, is_number, is_time
 
 __all__ = ["Entry", "Verified", "said_in"]
@@ -131,8 +131,8 @@ class AuditLog:
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
         transaction.serialise("log")
         noted = self._noted(transaction)
-        # What is recorded here stays. Only a server with the key of a note can tell that the note is genuine; until one
-        # has added a line, `last_gap` reckons with it.
+        # A line that says that the log was cut stays for good. So a server adds it only if it has the key of the note, by
+        # which it can tell that the note is genuine. Until one does, `last_gap` takes the log to be cut.
         if noted and not noted.by_other_server and not _has(transaction, noted):
             self._add(transaction, {"event": CUT, "last_line": noted.number, "value": noted.chain})
         transaction.afterwards.append(self._note)
@@ -142,7 +142,7 @@ class AuditLog:
         last = _last(transaction)
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
         line = json.dumps({"time": time, **facts})
-        chain = self._keys.tag(*chained((last.number, last.at, last.chain), line))
+        chain = self._keys.tag(*chained(LineBefore(last.number, last.at, last.chain), line))
         transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
         return chain
 
@@ -158,7 +158,7 @@ class AuditLog:
         """Look for changed and removed lines, and for changed records. `receipt` is a chain value, or empty."""
         # Other calls may add lines meanwhile, so everything that the lines are compared with is read first.
         with self._database.transaction(writes=False) as transaction:
-            noted, last_before = self._noted(transaction), _last(transaction).number
+            noted, last_before_records = self._noted(transaction), _last(transaction).number
         last_given = self._database.last_number("log")
         records = self._records()
         missing = {receipt, *records.chains} - {""}
@@ -167,7 +167,7 @@ class AuditLog:
         for entry in self.entries():
             lines += 1
             found_of_given += entry.number <= last_given
-            before = (last.number, last.at, last.chain)
+            before = LineBefore(last.number, last.at, last.chain)
             if not self._keys.made_line(before, entry.line, entry.chain):
                 wrong = wrong or entry.number
             elif entry.chain not in self._keys.tags(*chained(before, entry.line)):
@@ -175,13 +175,14 @@ class AuditLog:
             said = said_in(entry.line)
             if said.get("event") == CUT:
                 cut.append(entry.number)
-            if entry.number <= last_before and (job := _ended_job(said)):
+            if entry.number <= last_before_records and (job := _ended_job(said)):
                 ended.add(job)
             has_noted = has_noted or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
             last = entry
         lost = found_of_given < last_given or records.last_line > last.number
-        changed = sorted(records.changed | (records.unfinished & ended))
+        # The end of a job is recorded together with its last line, so a record without it was changed.
+        lost_their_end = records.unfinished & ended
         return Verified(
             lines=lines,
             wrong=wrong,
@@ -190,7 +191,7 @@ class AuditLog:
             cut=cut,
             lost=lost,
             older=older,
-            records=changed,
+            records=sorted(records.changed | lost_their_end),
         )
 
     def _records(self) -> _Records:

@@ -35,7 +35,7 @@ from typing import Any, Final, NamedTuple
 
 from reflexio_mcp.state.copies import Copies, Row
 from reflexio_mcp.state.keys import Keys, RowChanged
-from reflexio_mcp.state.records import Copied, Erasure, Meant, MustGo, Name, NotKept, Owner
+from reflexio_mcp.state.records import Copied, CopyNote, Erasure, Meant, MustGo, Name, NotKept, Owner
 from reflexio_mcp.state.restores import jobs_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
@@ -128,36 +128,26 @@ class MustGoNotes:
         deletions = {row.deletion for row in rows} | {seen.deletion for seen in named_by.seen}
         if not deletions:
             return Noting(0, [])
-        restores = defaultdict[int, list[int]](list)
-        for restore, deletion in transaction.execute(
-            "SELECT id, restores FROM main.deletions WHERE restores IN ? AND (finished IS NULL OR ended > ?)",
-            sorted(deletions),
-            begun,
-        ):
-            restores[deletion].append(restore)
+        restores = _restores_since(transaction, deletions, begun)
         reached = [row for row in rows if row.deletion in restores]
-        notes, partly_named, noted = 0, list[Row](), set[_Restored]()
+        partly_named, to_write = list[Row](), list[CopyNote]()
         for row, copied in self._copies.opened(transaction, owner, reached):
             named = named_by.means(copied)
             if not named or named.parts:
                 partly_named.append(row)
-            if not named:
-                continue
-            # The names of a row are tags, with their kind before them.
-            texts = [tag for tag in row.names.split() if tag.startswith(Name.prefix("text"))]
-            note = self._note(copied, named, texts)
-            noted.add(_Restored.of(row.deletion, note))
-            for restore in restores[row.deletion]:
-                notes += 1
-                self._write(transaction, erasure, restore, (row.account, row.user), note)
-        for deletion, note in named_by.seen:
-            if (restored := _Restored.of(deletion, note)) in noted:
-                continue
-            noted.add(restored)
-            of = self._keys.tag("account", owner.account), self._keys.tag("user", note.user)
+            if named:
+                to_write.append(CopyNote(row.deletion, self.note_of(copied, named)))
+        # Another erasure may have removed copies that this one has seen, so `rows` lacks them.
+        noted = {_Restored.of(*found) for found in to_write}
+        for seen in named_by.seen:
+            if (restored := _Restored.of(*seen)) not in noted:
+                noted.add(restored)
+                to_write.append(seen)
+        notes = 0
+        for deletion, note in to_write:
             for restore in restores.get(deletion, ()):
                 notes += 1
-                self._write(transaction, erasure, restore, of, note)
+                self._write(transaction, owner, erasure, restore, note)
         return Noting(notes, partly_named)
 
     def add_claimed(
@@ -190,42 +180,37 @@ class MustGoNotes:
                     continue
                 if named := means(learning):
                     notes += 1
-                    of = keys.tag("account", owner.account), keys.tag("user", learning.user)
-                    self._write(transaction, erasure, job, of, self.note_of(learning, named))
+                    self._write(transaction, owner, erasure, job, self.note_of(learning, named))
         return notes
 
-    def _write(
-        self, transaction: Transaction, erasure: int, job: int, of: tuple[str, str], note: MustGo
-    ) -> None:
-        """Leave a note. `of`: the tags of the account and the user."""
+    def _write(self, transaction: Transaction, owner: Owner, erasure: int, job: int, note: MustGo) -> None:
+        """Leave a note for a job that may store its item."""
+        account, user = self._keys.tag("account", owner.account), self._keys.tag("user", note.user)
         texts, parts, stay = sorted(note.texts), dict(note.parts), sorted(note.stay)
         said = dict(note.said)
         content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected, said])
-        row = _NoteRow(0, job, erasure, *of, None, b"")
+        row = _NoteRow(0, job, erasure, account, user, None, b"")
         transaction.execute(
             "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             job,
             erasure,
-            *of,
+            account,
+            user,
             self._keys.newest_check,
             self._keys.seal(content, row.identity),
         )
 
-    def note_of(self, copied: Copied, named: Meant, number: int = 0) -> MustGo:
+    def note_of(self, copied: Copied, named: Meant) -> MustGo:
         """Return a note of what an erasure names of a copy. It is not in the state."""
-        texts = self._copies.tags(name for name in copied.names if name.kind == "text")
-        return self._note(copied, named, texts, number)
-
-    def _note(self, copied: Copied, named: Meant, texts: Collection[str], number: int = 0) -> MustGo:
         return MustGo(
-            number=number,
+            number=0,
             restore=0,
             erasure=0,
             kind=copied.kind,
             id=copied.restored_id,
             user=copied.user,
-            texts=frozenset(texts),
+            texts=frozenset(self._copies.tags(name for name in copied.names if name.kind == "text")),
             parts={self._part(digest): how_many_stay for digest, how_many_stay in named.parts.items()},
             stay=frozenset(named.stay),
             corrected=named.corrected,
@@ -417,6 +402,18 @@ class MustGoNotes:
             self._keys.tags("user", owner.user),
         )
         return any(number not in absent for (number,) in rows)
+
+
+def _restores_since(transaction: Transaction, deletions: Collection[int], line: int) -> dict[int, list[int]]:
+    """Return the restores of these deletions, by deletion, that may have stored something after a log line."""
+    restores = defaultdict[int, list[int]](list)
+    for restore, deletion in transaction.execute(
+        "SELECT id, restores FROM main.deletions WHERE restores IN ? AND (finished IS NULL OR ended > ?)",
+        sorted(deletions),
+        line,
+    ):
+        restores[deletion].append(restore)
+    return restores
 
 
 def stored_tags(keys: Keys, owner: Owner, user: str, names: Iterable[Name]) -> list[list[str]]:

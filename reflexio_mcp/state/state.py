@@ -206,6 +206,7 @@ class State:
             recent = self._recent(transaction)
         callers = self._callers(recent)
         counted = Counter[str]()
+        # A caller has another tag under each key, so what a caller has deleted is added up under the newest of them.
         for job in recent:
             tag = job.identity.caller
             if tag in callers:
@@ -213,11 +214,11 @@ class State:
                 if caller in without:
                     continue
                 tag = self._keys.tag("caller", account, caller)
-            counted[tag] += job.number
+            counted[tag] += job.items
         return max(0, self.limit - max(counted.values(), default=0))
 
     def _callers(self, recent: Sequence["CountedJob"]) -> dict[str, Sequence[str]]:
-        """Return account and name of each caller, by tag. A caller has a tag under each key."""
+        """Return account and name of each caller, by each tag of the caller in these records."""
         callers: dict[str, Sequence[str]] = {}
         for job in recent:
             with suppress(RowChanged):
@@ -927,7 +928,7 @@ class State:
         if not self.limit:
             return None
         recent = self._recent(transaction, self._keys.tags("caller", owner.account, owner.caller))
-        room = max(0, self.limit - sum(job.number for job in recent))
+        room = max(0, self.limit - sum(job.items for job in recent))
         if number > room:
             count_refusal("cap")
             raise CapReached(self.limit, room, self._wait_for_room(recent, min(number, self.limit)))
@@ -935,11 +936,11 @@ class State:
 
     def _wait_for_room(self, recent: Sequence["CountedJob"], number: int) -> float:
         """Return in how many seconds enough of the recent deletions have stopped counting for `number` items to fit."""
-        room, wait = self.limit - sum(job.number for job in recent), 0.0
+        room, wait = self.limit - sum(job.items for job in recent), 0.0
         for job in recent:
             if room >= number:
                 break
-            room += job.number
+            room += job.items
             wait = job.seconds
         return wait
 
@@ -994,11 +995,11 @@ class CountedJob(NamedTuple):
 
     Args:
         seconds: for how many more seconds it counts.
-        number: of items that it counts.
+        items: how many items it counts.
     """
 
     seconds: float
-    number: int
+    items: int
     identity: JobIdentity
     intention: Any
 
@@ -1058,7 +1059,7 @@ def _other_claims(transaction: Transaction, number: JobNumber, wanted: Container
 
 
 class JobStart(NamedTuple):
-    """When a job began: the time, its first log line, and how many days the state had seen."""
+    """Which job it is, and when it began: the time, its first log line, and how many days the state had seen."""
 
     identity: JobIdentity
     at: float

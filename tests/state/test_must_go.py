@@ -85,6 +85,19 @@ def test_a_note_contains_no_text_and_no_name_without_the_key(place: Place) -> No
     assert not place.process(keys=(b"another key of the same length !",)).must_go.waiting(OPERATOR)
 
 
+def test_a_note_about_a_copy_of_an_older_key_is_carried_out_after_that_key_was_taken_out(
+    place: Place,
+) -> None:
+    state, new_key = place.process(), b"another key of the same length !"
+    number = deleted(state, ALICE, copied("r1"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    erased(place.process(keys=(new_key, KEY)), "r:r1")
+    without_the_old_key = place.process(keys=(new_key,))
+    [note] = without_the_old_key.must_go.waiting(ALICE)
+    assert (note.restore, note.id) == (restore, "r1")
+    assert without_the_old_key.must_go.has_text(note, "some words of r1")
+
+
 def test_a_note_that_was_changed_stops_its_own_restore_and_no_other(place: Place) -> None:
     state = place.process()
     first, second = deleted(state, ALICE, copied("r1")), deleted(state, ALICE, copied("r2"))

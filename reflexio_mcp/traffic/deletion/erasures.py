@@ -89,13 +89,12 @@ class Naming:
         return self._of_request(copied, content)
 
     def _of_request(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
-        own = {(copied.user, interaction.interaction_id) for interaction in content.interactions}
-        named = (copied.user, copied.restored_id) in self._ids
         says = {(copied.user, digest) for digest in interactions_said(content)}
-        named = named or (copied.kind == "interaction" and says <= self._said)
-        if copied.restored_id in self.requests_stay or not named:
+        is_planned = (copied.user, copied.restored_id) in self._ids
+        repeats_named = copied.kind == "interaction" and says <= self._said
+        if copied.restored_id in self.requests_stay or not (is_planned or repeats_named):
             return None
-        self._came_from |= own
+        self._came_from |= {(copied.user, interaction.interaction_id) for interaction in content.interactions}
         self._said |= says
         return Meant(said=interactions_said(content))
 
@@ -219,6 +218,7 @@ async def take_out_copied(
         ReflexioError, TrafficError, StateUnusable: some of it may be stored.
     """
     by_restore, others = list[MustGo](), list[MustGo]()
+    # These notes are not in the state, so they get the numbers here by which their items are found.
     for deletion, note in copied:
         found = by_restore if deletion in restored else others
         found.append(replace(note, number=len(found)))

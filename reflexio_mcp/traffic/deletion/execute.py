@@ -389,10 +389,11 @@ class _Act:
         except ReflexioError as error:
             # The client has already repeated a call without effect, except the one for a whole user. But it stops
             # repeating when holds change, so that they are looked at before the next try.
-            was_repeated = error.effect == "none" and not isinstance(self.planned.target, User)
-            if may_succeed_later(error, "delete") and (not was_repeated or self._holds_changed):
-                return error
-            raise
+            client_repeats = error.effect == "none" and not isinstance(self.planned.target, User)
+            client_gave_up = client_repeats and not self._holds_changed
+            if client_gave_up or not may_succeed_later(error, "delete"):
+                raise
+            return error
         return None
 
     async def _delete_user(self, target: User, *, looks_again: bool = False) -> ReflexioError | None:
@@ -411,6 +412,8 @@ class _Act:
         requests = [item for item in stored.items if item.kind == "request"]
         # What Reflexio fails to return is not among these requests, so it cannot be told from what has arrived.
         all_read = not stored.part_unread
+        # A second look finds what has arrived, and then nothing is deleted. There is no third one: after each look,
+        # something can arrive.
         if all_read and not looks_again and await self._more_requests(target.wanted.user_id, requests):
             return await self._delete_user(target, looks_again=True)
         if self.scope.policy.holds_now() != holds:
@@ -454,7 +457,9 @@ class _Act:
         stay |= await self._held_since(unchanged)
         ids = [item_id for item_id in reading.unchanged if item_id not in stay]
         client = self.scope.client
-        if self.planned.target.noun == "request" and ids:
+        if not ids:
+            return None
+        if self.planned.target.noun == "request":
             return await self._send(client.delete_requests_by_ids(ids), ids)
         by_id = {item.id: item for item in batch}
         for item_id in ids:  # the API deletes one interaction per call, so a batch takes minutes
@@ -678,19 +683,17 @@ class _Act:
         left_out = (planned.selected.learned or Learned()).linked.keys() - set(planned.learnings)
         found = await planned.target.read_learned(self.scope, planned.selected)
         held = await self._note_held(list(map(learning_item, found.going)))
-        linked = {
-            key: linked_learning
-            for key, linked_learning in found.linked.items()
-            if linked_learning.goes and key not in held | left_out
+        may_go = {
+            key: linked for key, linked in found.linked.items() if linked.goes and key not in held | left_out
         }
-        await self._count_appeared(linked.keys() - set(planned.learnings))
-        linked = {key: linked_learning for key, linked_learning in linked.items() if key not in self.over_cap}
-        stay = found.linked.keys() - linked.keys()
+        await self._count_appeared(may_go.keys() - set(planned.learnings))
+        going = {key: linked for key, linked in may_go.items() if key not in self.over_cap}
+        stay = found.linked.keys() - going.keys()
         self.ledger.note_changed(found.changed | stay.intersection(self.planned.learnings))
-        self.replaced |= found.current_again_after(linked)
+        self.replaced |= found.current_again_after(going)
         await self._note_back()
-        self.going |= {key: linked_learning.learning for key, linked_learning in linked.items()}
-        return replace(found, linked=linked)
+        self.going |= {key: linked.learning for key, linked in going.items()}
+        return replace(found, linked=going)
 
     async def _note_back(self) -> None:
         """Record which earlier learnings become current again that the plan did not know of: an undo looks there."""
@@ -983,8 +986,10 @@ class _Act:
         return deeds
 
     def _unrecorded(self, receipt: Receipt, ending: _Ending, error: StateUnusable) -> Receipt:
-        """Return the receipt of a deletion whose end could not be recorded: no copy was erased, as far as is known."""
-        # Nobody knows whether their copies are erased.
+        """Return the receipt of a deletion whose end could not be recorded.
+
+        Nobody knows whether copies were erased, so none counts as erased.
+        """
         unknown: dict[str, Outcome] = {item.id: "unknown" for item in ending.erased}
         known = receipt.model_copy(
             update={
@@ -1080,7 +1085,8 @@ class _Act:
             return WayBack(state="erased"), []
         way_back = WayBack(state=kept_form(self.scope, planned.plan.change), until=at(copy.until))
         gone = self.copies_kept - copy.counts.total()
-        return way_back, [Fact(code=FactCode.COPIES_GONE, number=gone)] if gone > 0 else []
+        facts = [Fact(code=FactCode.COPIES_GONE, number=gone)] if gone > 0 else []
+        return way_back, facts
 
 
 def _said_when(playbook: Learning) -> tuple[str, frozenset[int], int]:

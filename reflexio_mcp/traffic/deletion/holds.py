@@ -128,17 +128,15 @@ async def _held_by_sources(
     ]
     if unlinked and (hold := await _first_hold(policy, scope, user_id, copied)):
         held |= dict.fromkeys(unlinked, hold)
-    if any(
-        found.gone or learning_id in unlinked
-        for learning_id, found in evidence.items()
-        if learning_id not in held
-    ):
+    free = evidence.keys() - held.keys()
+    # A request that is not stored and that these learnings may have come from can be in a copy that nobody can open.
+    if any(evidence[learning_id].gone or learning_id in unlinked for learning_id in free):
         await _require_opened_copies(state)
     return held
 
 
 async def _require_opened_copies(state: State) -> None:
-    """Refuse if this server lacks the key of any copy: a request in it may be held, and nobody sees whose it is."""
+    """Refuse if this server lacks the key of any copy: a request in it may be on hold, and nobody sees whose it is."""
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
         sealed = await in_thread(state.copies.count_unreadable)
     if sealed:

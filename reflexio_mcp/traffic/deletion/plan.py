@@ -420,20 +420,22 @@ async def _choose(
     stored = sorted(await hold_filter.not_held(selected.items), key=_created_at, reverse=True)
     # A target that selects learnings has read them. For any other, what its requests taught is read here.
     takes_taught = options.include_learnings and selected.learned is None
+    lacks_items = bool(selected.not_found) or not stored  # then copies may have what is missing
     copied: list[Item] = []
     copied_requests: list[RequestWithInteractions] = []
     damaged = 0
-    if options.erase or takes_taught or selected.not_found or not stored:
+    if options.erase or takes_taught or lacks_items:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             only_copied, damaged = await in_thread(
                 _only_in_copies, selected, state, owner, options, left_to_erase
             )
         copied = await hold_filter.not_held(list(map(content_item, only_copied)))
         copied_requests = [content for content in only_copied if isinstance(content, RequestWithInteractions)]
-    if isinstance(target, User) and not hold_filter.held and (hold := target.hold(scope, selected)):
-        hold_filter.held[hold] += 1
-    if hold_filter.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
-        stored, copied = [], []
+    if isinstance(target, User):
+        if not hold_filter.held and (hold := target.hold(scope, selected)):
+            hold_filter.held[hold] += 1
+        if hold_filter.held:  # one call deletes everything of a user, and every copy
+            stored, copied = [], []
     if selected.learned is None:
         # An unfinished deletion may have left learnings of requests that only copies contain by now.
         selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
@@ -444,7 +446,8 @@ async def _choose(
     if left_to_erase and selected.learned:  # a learning that is stored is planned as such, not as a copy
         read = {learning.learning_id for learning in selected.learned.read}
         copied = [item for item in copied if item.id not in read]
-    if options.erase and (stored or copied) and not isinstance(target, User) and target.noun != "learning":
+    names_requests = target.noun != "learning" and not isinstance(target, User)
+    if options.erase and names_requests and (stored or copied):
         known = {item.id for item in copied}
         unlisted = await _copied_learnings(scope, selected, [*stored, *copied], state, owner)
         unlisted += await in_thread(_learnings_led_to, selected, [*stored, *copied], state, owner)
@@ -554,15 +557,15 @@ async def _describe(
     by_requests = target.noun in ("request", "interaction")
     whole_user = isinstance(target, User)  # no other request of the user is left
     inside = {interaction_id for item in chosen.stored for interaction_id in item.interaction_ids}
-    taught: Learned | None = None
-    if (
-        going or options.include_learnings
-    ) and not target.text:  # the change of a correction shows its learning
-        taught = selected.learned
+    # The change of a correction shows its learning already.
+    tells_of_learnings = (going or options.include_learnings) and not target.text
+    taught = selected.learned if tells_of_learnings else None
+    changes_rules = selected.decision in ("approve", "reject")
+    has_way_back = counted and not changes_rules  # another decision undoes these
     return Plan(
         target=describe_target(target),
         selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
-        corrects=bool(target.text) or selected.decision in ("approve", "reject"),
+        corrects=bool(target.text) or changes_rules,
         change=selected.change,
         decision=selected.decision,
         users=parts((item.user_id for item in counted if item.kind != "agent_playbook"), scope.shown_id),
@@ -594,9 +597,7 @@ async def _describe(
             ),
             *facts_about_holds(scope, chosen.held, held_unread),
         ],
-        way_back=_way_back(scope, selected.change, options, days)
-        if counted and selected.decision not in ("approve", "reject")  # another decision undoes these
-        else None,
+        way_back=_way_back(scope, selected.change, options, days) if has_way_back else None,
     )
 
 

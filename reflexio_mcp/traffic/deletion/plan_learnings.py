@@ -122,14 +122,12 @@ def earlier_rows(scope: Scope, learnings: Sequence[Learning]) -> list[Earlier]:
 def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *, erases: bool) -> list[Fact]:
     """Return how many learnings stay and why, what becomes current again, and what can teach a deleted one again."""
     everything = in_plan_order(learned, going)
+    leaving = [linked for linked in everything if linked.learning.learning_id in going]
     staying = [linked for linked in everything if linked.learning.learning_id not in going]
     by_case = Counter(case_of(linked) for linked in staying)
     codes: tuple[tuple[FactCode, int], ...] = (
         (FactCode.LEARNINGS_BACK, len(learned.current_again_after(going))),
-        (
-            FactCode.SOURCE_GONE_EARLIER,
-            sum(_source_gone(linked) for linked in everything if linked not in staying),
-        ),
+        (FactCode.SOURCE_GONE_EARLIER, sum(map(_source_gone, leaving))),
         (FactCode.LEARNINGS_PARTLY, by_case["partly"]),
         (FactCode.LEARNINGS_WINDOW, by_case["window"]),
         (FactCode.LEARNINGS_UNKNOWN, by_case["unknown"]),

@@ -454,10 +454,10 @@ class Storing:
                 found.update(
                     (key, item_of(stored)) for key in single if self._has_interaction(stored, requests[key])
                 )
-                key = stored.request.request_id
-                if restored := requests.get(key):
+                request_id = stored.request.request_id
+                if restored := requests.get(request_id):
                     same = self._is_same(stored, self._as_sent(restored))
-                    found[key] = item_of(stored) if same else None
+                    found[request_id] = item_of(stored) if same else None
                     if same:  # restored interactions have new ids
                         self.interactions |= dict(
                             zip(_preserved_ids(restored), _preserved_ids(stored), strict=True)
@@ -771,6 +771,7 @@ class Storing:
             if playbook.learning_id in ours or fields not in keys:
                 continue
             reply = await self.scope.client.delete_user_playbooks([playbook.number])
+            # The restore that deletes the newer one leaves it to the other to count the playbook as restored.
             if reply.deleted_count and keys[fields]:
                 self.became[keys[fields].pop()] = "already_there"
 

@@ -659,9 +659,9 @@ async def _fact_about_sources(scope: Scope, learnings: Sequence[Learning]) -> Fa
     async def take(items: Sequence[RequestWithInteractions]) -> None:
         requests.update(dict.fromkeys(item.request.request_id for item in items))
 
-    # Without interactions, a learning names only the last request of its window, or a run that is no request.
-    last_requests = {learning.last_request_id for learning in learnings if not learning.interaction_ids}
-    await read_set(scope, [request_id for request_id in last_requests if request_id], take)
+    # Without interactions, a learning names only the last request of its window, or a run that is no request, or none.
+    unlinked = [learning for learning in learnings if not learning.interaction_ids]
+    await read_set(scope, list({learning.last_request_id for learning in unlinked} - {""}), take)
     if requests:
         return _fact_with_ids(FactCode.SOURCES_STAY, scope, requests)
-    return Fact(code=FactCode.SOURCES_GONE if all_gone and not last_requests else FactCode.SOURCES_UNKNOWN)
+    return Fact(code=FactCode.SOURCES_GONE if all_gone and not unlinked else FactCode.SOURCES_UNKNOWN)
