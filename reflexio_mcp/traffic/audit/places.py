@@ -1,6 +1,8 @@
 """Lists every place of one finding, for somebody who judges them."""
 
 import functools
+import math
+import sys
 import time
 import zlib
 from bisect import insort
@@ -54,9 +56,11 @@ class _Ranked(run.Gathered):
     Args:
         after: the last place of the page before.
         left: how many places come after `after`, those of this page included.
+        most: how many places a page has.
     """
 
     after: Rank | None = None
+    most: int = PAGE
     total: int = 0
     left: int = 0
     page: list[Finding] = field(default_factory=list[Finding])
@@ -67,7 +71,7 @@ class _Ranked(run.Gathered):
         if self.after is None or _rank(finding) > self.after:
             self.left += 1
             insort(self.page, finding, key=_rank)
-            del self.page[PAGE:]
+            del self.page[self.most :]
 
 
 async def list_places(
@@ -78,6 +82,7 @@ async def list_places(
     cursor: str = "",
     progress: Progress = no_progress,
     judged: NoProblem | None = None,
+    to_the_end: bool = False,
 ) -> AuditResult:
     """List the places of the finding that a filter names, the most suspicious first.
 
@@ -86,6 +91,7 @@ async def list_places(
     Args:
         offer: tools that follow-up calls may name.
         judged: what people judged to be no problem, which is counted apart.
+        to_the_end: take as long as it needs, and list every place on one page, for a caller who waits and scrolls.
 
     Raises:
         InvalidInput: the cursor belongs to another list, or the service does not answer.
@@ -94,9 +100,10 @@ async def list_places(
     shown_before, after = _opened(scope, cursor, question)
     rule = rule_of(asked.finding)
     inside = replace(asked, finding="")
-    now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
+    now, until = time.time(), time.monotonic() + (math.inf if to_the_end else run.AUDIT_SECONDS)
     rules = [] if rule.from_service else [rule(now)]  # the service is asked below
-    ranked = partial(_Ranked, after=after)
+    ranked = partial(_Ranked, after=after, most=sys.maxsize if to_the_end else PAGE)
+    room = sys.maxsize if to_the_end else PAGE_CHARS - OVERHEAD
     look = run.Pass(inside, rules, until, make_gathered=ranked, judged=judged or NoProblem())
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
@@ -109,7 +116,7 @@ async def list_places(
     rows: list[FindingRow] = []
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
-        places = _places(scope, gathered, shown_before)
+        places = _places(scope, gathered, shown_before, Room(room, room))
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)
         judged_apart = asked.finding in look.no_problem
@@ -166,8 +173,7 @@ def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
     return TypeAdapter(tuple[int, int, int, str, int, int])  # built late: few calls continue a list
 
 
-def _places(scope: Scope, gathered: _Ranked, shown_before: int) -> list[Place]:
-    room = Room(PAGE_CHARS - OVERHEAD, PAGE_CHARS - OVERHEAD)
+def _places(scope: Scope, gathered: _Ranked, shown_before: int, room: Room) -> list[Place]:
     places: list[Place] = []
     for number, finding in enumerate(gathered.page, shown_before + 1):
         place = run.place_of(finding, masked=scope.masked, kinds=gathered.kinds)
