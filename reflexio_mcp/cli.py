@@ -203,6 +203,8 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         words.insert(0, "serve")
     elif not first.startswith("-") and first not in commands:
         top.error(f"there is no command `{first}`{_did_you_mean(first, commands)}")
+    if words[0] in commands:
+        _refuse_unknown_option(commands[words[0]], words[0], words[1:])
     found, unknown = top.parse_known_args(words)
     if unknown:
         word = unknown[0].partition("=")[0]  # the value may be a key
@@ -221,6 +223,28 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     return found
 
 
+def _refuse_unknown_option(parser: "Parser", command: str, words: Sequence[str]) -> None:
+    """Refuse the first option that the command does not have.
+
+    argparse would first take the word after it for an argument of the command, and refuse that word.
+    """
+    for word in words:
+        if word == "--":  # only arguments come after it
+            return
+        name = word.partition("=")[0]  # the value may be a key
+        is_option = name.startswith("--") and " " not in word
+        if is_option and not parser.takes(name):
+            hint = _variable_instead(name, command) or _did_you_mean(name, parser.options)
+            parser.error(f"unknown option `{name}`{hint}")
+
+
+def _variable_instead(flag: str, command: str) -> str:
+    """Name the variable of a setting that has no flag in this command; empty for a command that reads no settings."""
+    reads_settings = any(group[command].settings for group in COMMANDS.values() if command in group)
+    variable = next((option.env for option in OPTIONS if option.flag == flag and option.group != "http"), "")
+    return f"; set {variable} instead" if reads_settings and variable else ""
+
+
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     import difflib
 
@@ -233,6 +257,9 @@ class Parser(ArgumentParser):
     def options(self) -> list[str]:
         """The options as its help spells them."""
         return re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", self.format_help())
+
+    def takes(self, flag: str) -> bool:
+        return flag in self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
         from reflexio_mcp.results.base import visible  # imports pydantic
@@ -316,8 +343,12 @@ def _reason(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """Parse how many rows are wanted, or the number of a deletion. Messages of argparse show this function's name."""
-    number = int(text)
+    """Parse how many rows are wanted, or the number of a deletion."""
+    try:
+        number = int(text)
+    except ValueError:
+        # argparse would show this function's name.
+        raise ArgumentTypeError(f"{text!r} is not a whole number") from None
     if not 1 <= number <= 1_000_000:
         raise ArgumentTypeError("takes a whole number from 1 to 1000000")
     return number
@@ -545,7 +576,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "sessions": Command(
             "list stored sessions",
             RUN_READ_COMMAND,
-            "reflexio-mcp sessions --start-time 7d\nreflexio-mcp sessions --source ci.e2e --json",
+            "reflexio-mcp sessions --start-time 7d",
             (_filter(**FILTER_HELP), *LIST_ARGUMENTS),
         ),
         "requests": Command(
@@ -571,7 +602,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "learned": Command(
             "list what was learned, and from which requests",
             RUN_READ_COMMAND,
-            "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all\n"
+            "reflexio-mcp learned --user-id ada\n"
             "reflexio-mcp learned --since 7d\n"
             "reflexio-mcp learned --shared",
             (
@@ -630,7 +661,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             usage="--output FILE ",
         ),
         "log": Command(
-            "print the audit log: a JSON line before and after a deletion or a restore, and if a hold applies",
+            "print the audit log: JSON lines about deletions, restores, exports, imports, reports, judgements, "
+            "refusals and holds",
             _later("read_commands", "run_log_command"),
             "reflexio-mcp log | jq .outcome\nreflexio-mcp log --verify",
             [
@@ -803,7 +835,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "serve": Command(
             "serve MCP; this is also what happens without a command",
             _serve,
-            "reflexio-mcp serve --read-only\nreflexio-mcp serve --transport http --port 8765",
+            "reflexio-mcp serve --transport http --port 8765",
             [
                 _argument(
                     "--transport",

@@ -269,10 +269,18 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             with closing(state.database):
                 judged = await judged_in(state, partial(owner_of, scope, settings))
             if asked.finding:
-                return await list_places(scope, asked, offer=offer, judged=judged)
+                return await list_places(
+                    scope, asked, offer=offer, progress=progress, judged=judged, to_the_end=True
+                )
             personal = settings.personal_data
             return await run_audit(
-                scope, asked, offer=offer, personal=personal, progress=progress, judged=judged
+                scope,
+                asked,
+                offer=offer,
+                personal=personal,
+                progress=progress,
+                judged=judged,
+                to_the_end=True,
             )
         most = sys.maxsize if arguments.all else arguments.limit
         if command == "sessions":

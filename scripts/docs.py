@@ -230,15 +230,16 @@ def usage() -> str:
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER_HELP.items()]
     without_json = [f"`{name}`" for name, parser in parsers.items() if not _takes_json(parser)]
     without_json.append("`version`")  # another spelling of the option, without a parser of its own
-    json_too = f"With `--json`, each successful command prints JSON, except {', '.join(without_json)}."
+    json_too = f"With `--json`, a command prints JSON, except {', '.join(without_json)}; an error goes to stderr alone."
     said += ["", f"Lists also take `--limit N` (default: 20) and `--all`. {json_too}"]
+    explained: set[str] = set()
     for title, commands in COMMANDS.items():
         said += ["", f"## {title}"]
         for name, command in commands.items():
             examples = (re.split(" {3,}", line)[0] for line in command.examples.splitlines())
             said += ["", f"### `reflexio-mcp {name}`", "", parsers[name].description or "", ""]
             said += ["```bash", *examples, "```"]
-            if own_arguments := _arguments(parsers[name]):
+            if own_arguments := _arguments(parsers[name], explained):
                 said += ["", *own_arguments]
     return "\n".join(said) + "\n"
 
@@ -247,8 +248,12 @@ def _takes_json(parser: argparse.ArgumentParser) -> bool:
     return any("--json" in action.option_strings for action in parser._actions)
 
 
-def _arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """What a command takes besides the settings of the server."""
+def _arguments(parser: argparse.ArgumentParser, explained: set[str]) -> list[str]:
+    """What a command takes besides the settings of the server.
+
+    Args:
+        explained: lines of commands above. One of them is not repeated; this command's are added.
+    """
     explained_above = {option.name for option in OPTIONS} | {"help", "json"}
     taken = [action for action in parser._actions if action.dest not in explained_above]
     filter_options = {f"filter_{name}" for name in FILTER_HELP}
@@ -258,12 +263,21 @@ def _arguments(parser: argparse.ArgumentParser) -> list[str]:
     shared = [action for action in taken if any(flag in SHARED_OPTIONS for flag in action.option_strings)]
     explained_elsewhere = ["the filter"] if filtering else []
     explained_elsewhere += [f"`{action.option_strings[0]}`" for action in shared]
-    listing = [f"- {', '.join(explained_elsewhere)}"] if explained_elsewhere else []
+    listing, above = list[str](), list[str]()
     for action in taken:
         if action not in filtering and action not in shared:
             value = f" {action.metavar or action.dest.upper()}" if action.nargs is None else ""
             name = f"{action.option_strings[0]}{value}" if action.option_strings else action.metavar
-            listing.append(f"- `{name}`: {(action.help or '') % {'default': action.default}}")
+            line = f"- `{name}`: {(action.help or '') % {'default': action.default}}"
+            if line in explained:
+                above.append(f"`{action.option_strings[0] if action.option_strings else action.metavar}`")
+            else:
+                listing.append(line)
+    explained.update(listing)
+    if above:
+        listing.insert(0, f"- {', '.join(above)}: as above")
+    if explained_elsewhere:
+        listing.insert(0, f"- {', '.join(explained_elsewhere)}")
     return listing
 
 

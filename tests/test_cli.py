@@ -14,6 +14,8 @@ import pytest
 from reflexio_mcp import __version__
 from reflexio_mcp.cli import COMMANDS, FILTER_HELP, main, parse
 from reflexio_mcp.settings import OPTIONS
+from reflexio_mcp.state.log import CUT
+from reflexio_mcp.state.state import REPORTED
 from tests.support.stdio import environment
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
@@ -89,7 +91,13 @@ def test_without_a_command_it_serves(words: list[str]) -> None:
         (["install", "cursor", "codex"], "reflexio-mcp install: error: unexpected argument `codex`"),
         (["serve", "--transport", "htpp"], "invalid choice: 'htpp' (choose from"),
         (["show"], "required: REQUEST_ID"),
-        (["sessions", "--limit", "many"], "--limit: invalid whole_number value: 'many'"),
+        (["sessions", "--limit", "many"], "--limit: 'many' is not a whole number\n"),
+        (["restore", "bob"], "NUMBER: 'bob' is not a whole number\n"),
+        (["restore", "--user-id", "bob"], "unknown option `--user-id`; set REFLEXIO_USER_ID instead\n"),
+        (["receipt", "--user-id=bob"], "unknown option `--user-id`; set REFLEXIO_USER_ID instead\n"),
+        (["uninstall", "--user-id", "bob"], "unknown option `--user-id`\n"),
+        (["install", "cursor", "--port", "1"], "reflexio-mcp install: error: unknown option `--port`"),
+        (["restore", "--evaluaton-only", "3"], "; did you mean `--evaluation-only`?\n"),
         (["sessions", "--limit", "0"], "--limit: takes a whole number from 1 to 1000000"),
         (["delete", "--source", " "], "--source: is blank"),
         (["audit", "--api-key=canary"], "unknown option `--api-key`\n"),
@@ -101,6 +109,34 @@ def test_a_wrong_word_is_named_and_what_may_be_a_key_is_not_repeated(
     told = ended(words, 2, capsys)
     assert said in told
     assert "canary" not in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["delete", "--", "--user-id"],
+        ["correct", "profile:1", "--so it is", "--user-id", "ada"],
+        ["publish", "--user=--x"],
+    ],
+)
+def test_what_only_looks_like_an_option_is_an_argument(words: list[str]) -> None:
+    assert parse(words).command == words[0]
+
+
+NAMED_IN_HELP = {
+    "begin": "deletions", "end": "deletions", "erased_again": "deletions", "restoring": "restores",
+    "restored": "restores", "exported": "exports", "imported": "imports", "reported": "reports",
+    "judged": "judgements", "refused": "refusals", "held": "holds", "log_cut": "",
+}  # fmt: skip
+"""Each event of the audit log, with its word in the help; that lines are gone is said by `--verify`."""
+
+
+def test_the_help_of_the_log_names_each_kind_of_line() -> None:
+    state = Path(__file__).parents[1] / "reflexio_mcp" / "state"
+    source = "\n".join(path.read_text(encoding="utf-8") for path in state.glob("*.py"))
+    assert set(re.findall(r'"event": "(\w+)"', source)) | {REPORTED, CUT} == set(NAMED_IN_HELP)
+    [about] = [group["log"].about for group in COMMANDS.values() if "log" in group]
+    assert [word for word in NAMED_IN_HELP.values() if word not in about] == []
 
 
 ESCAPE = "\x1b]0;title\x07\x1b[31m"

@@ -97,8 +97,10 @@ def test_anything_else_deletes_nothing_and_says_so(run: Run, store: str, answer:
 
 
 def refusals(store: str) -> list[Logged]:
-    settings = Settings(store=store)
+    return logged_for(Settings(store=store))
 
+
+def logged_for(settings: Settings) -> list[Logged]:
     async def look() -> list[Logged]:
         state = open_state(settings)
         with closing(state.database):
@@ -298,6 +300,49 @@ def test_a_deletion_is_listed_and_restored(run: Run, store: str) -> None:
     assert (code, "restored: 3 requests with 3 interactions" in said) == (0, True)
     assert left(store) == ALL
     assert run("restore", "9", "--yes")[0] == 1
+
+
+def test_a_person_undoes_what_the_timer_deleted_of_theirs_and_an_operator_what_a_person_deleted(
+    run: Run, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[expire]]\nsource = "ci.e2e"\nafter = "1h"\n', encoding="utf-8")
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE requests SET created_at = created_at - 7200")
+    run("delete", "--finding", "expired", "--yes", "--policy", str(policy))
+    monkeypatch.setenv("REFLEXIO_USER_ID", "ada")
+    assert run("restore", "1", "--yes")[0] == 0
+    assert left(store) == ALL - {"e2e-3"}, "bob's stays deleted"
+    run("delete", "kept-ada", "--yes")
+    monkeypatch.delenv("REFLEXIO_USER_ID")
+    code, said = run("restore", "3", "--yes")
+    assert (code, "Words of kept-ada." in said) == (0, True)
+    assert left(store) == ALL - {"e2e-3"}
+
+
+def test_what_was_erased_comes_back_with_an_older_store_until_it_is_erased_again(
+    run: Run, store: str, tmp_path: Path
+) -> None:
+    backup = Path(store).read_bytes()
+    erasure = ("delete", "--user-id", "ada", "--everything", "--erase", "--yes")
+    run(*erasure)
+    for file in tmp_path.glob("store.db*"):
+        file.unlink()
+    Path(store).write_bytes(backup)
+    assert left(store) == ALL
+    assert '"target": "user ada"' in run("log")[1]
+    assert run(*erasure)[0] == 0
+    assert left(store) == {"e2e-3", "kept-bob"}
+
+
+def test_a_confined_user_is_told_of_their_own_exports_and_not_of_operators(
+    run: Run, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("export", "--user-id", "ada", "--output", str(tmp_path / "by-operator.zip"))
+    assert [one.event for one in logged_for(Settings(store=store, user_id="ada"))] == []
+    monkeypatch.setenv("REFLEXIO_USER_ID", "ada")
+    run("export", "--output", str(tmp_path / "own.zip"))
+    assert [one.event for one in logged_for(Settings(store=store, user_id="ada"))] == ["exported"]
 
 
 def test_a_restore_for_evaluation_only_is_never_learned_from_again(run: Run, store: str) -> None:

@@ -1,6 +1,7 @@
 """Every command ends with the same exit codes, and says in a sentence what failed, whatever it is."""
 
 import io
+import json
 import os
 import re
 import sqlite3
@@ -11,13 +12,15 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, get_args
 
 import anyio
 import pytest
 
 from reflexio_mcp import backend, cli
 from reflexio_mcp.cli import COMMANDS, main
+from reflexio_mcp.results.deletion import Restored, Status
+from reflexio_mcp.results.publishing import Stored
 from reflexio_mcp.settings import ConfigurationError
 from tests.deletion.support import URL, World
 from tests.support.stdio import environment
@@ -156,6 +159,21 @@ def test_what_failed_or_was_refused_ends_with_1(
     assert said.err or prepared in ("doctor", "demo", "log", "delete", "correct"), (
         "these say it in their result"
     )
+
+
+@pytest.mark.parametrize("name", [name for name in walked("failed") if name not in ("demo", "serve")])
+def test_with_json_a_failure_is_a_result_on_stdout_or_a_sentence_on_stderr_alone(
+    prepared: str, machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if prepared == "state":
+        (machine / "state.db").write_text("no database", "utf-8")
+    capsys.readouterr()
+    assert main([*WALKS[prepared].failed, "--json"]) == 1
+    said = capsys.readouterr()
+    if prepared in ("doctor", "log", "delete", "correct"):
+        assert json.loads(said.out)
+    else:
+        assert (said.out, said.err[:13]) == ("", "reflexio-mcp:")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -305,3 +323,44 @@ def test_the_page_has_the_exit_codes_in_one_table() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
     assert codes == [0, cli.FAILED, cli.WRONG_USE, cli.INTERRUPTED, cli.READER_IS_GONE]
+
+
+def test_the_page_has_each_status_that_a_command_prints_as_json(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    lines = page.partition("`status` with `--json`:\n\n")[2].partition("\n\n")[0].splitlines()
+    on_page: dict[str, set[str]] = {}
+    for line in lines:
+        commands, _, values = line.partition(": ")
+        statuses = {value for value in re.findall(r"`([a-z_]+)`", values) if value != "facts"}
+        on_page |= dict.fromkeys(re.findall(r"`(\w+)`", commands), statuses)
+    assert on_page["delete"] <= {*get_args(Status)}
+    assert on_page["restore"] == {*get_args(Restored.model_fields["status"].annotation)} - {"planned"}
+    assert on_page["publish"] == {*get_args(Stored.model_fields["status"].annotation)}
+
+    (machine / "hold.toml").write_text('[[hold]]\nusers = ["ada"]\nreason = "a case"\n', "utf-8")
+    (machine / ".cursor" / "mcp.json").unlink()
+    again = ("publish", "--user-id", "ada", "--user", "x", "--request-id", "r9", "--session-id", "s9")
+    for status, words in (
+        ("held", ("delete", "r1", "--yes", "--policy", "hold.toml")),
+        ("not_found", ("delete", "nowhere", "--yes")),
+        ("planned", ("delete", "r1", "--dry-run")),
+        ("complete", ("delete", "r1", "--yes")),
+        ("listed", ("restore",)),
+        ("complete", ("restore", "1", "--yes")),
+        ("complete", ("import", "a.zip", "--yes")),
+        ("stored", again),
+        ("already_stored", again),
+        ("shown", ("install", "cursor", "--print")),
+        ("planned", ("install", "cursor", "--dry-run")),
+        ("added", ("install", "cursor")),
+        ("unchanged", ("install", "cursor")),
+        ("replaced", ("install", "cursor", "--replace", "--user-id", "bob")),
+        ("removed", ("uninstall", "cursor")),
+        ("absent", ("uninstall", "cursor")),
+    ):
+        capsys.readouterr()
+        main([*words, "--json"])
+        assert json.loads(capsys.readouterr().out)["status"] == status, words
+        assert status in on_page[words[0]], words

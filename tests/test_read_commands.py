@@ -212,6 +212,15 @@ def test_an_audit_names_what_it_found_and_the_commands_that_follow(run: Run) -> 
     assert facts(run, "audit", "--session-id", "long")["traffic"]["requests"] == 1
 
 
+def test_an_audit_at_the_shell_looks_at_everything_however_long_it_takes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.traffic.audit.run.AUDIT_SECONDS", 0.0)
+    assert facts(run, "audit")["traffic"]["requests"] == 111
+    [found] = facts(run, "audit", "--finding", "test-traffic")["findings"]
+    assert len(found["places"]) == 22
+
+
 def test_a_command_of_an_audit_works_in_a_shell_that_names_another_memory_and_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,10 @@ PROBLEMS: Final = {
         "Have it renewed, or name the issuer's certificate file in SSL_CERT_FILE."),
     "storage-not-configured": Problem(
         "failure", "What is published would be lost.", "Finish setting up the Reflexio server."),
+    "policy-missing": Problem(
+        "warning", "Its server deletes what a hold keeps, unless the client passes REFLEXIO_MCP_POLICY on.",
+        "Run `reflexio-mcp install` for this client again, with --replace, --policy FILE and the settings of the "
+        "entry."),
     "store-not-usable": Problem(
         "failure", "Nothing can be stored, read or deleted.",
         "Name another file in REFLEXIO_MCP_STORE, or change the permissions."),
@@ -135,6 +139,7 @@ class Setup:
     where: str
     env: Mapping[str, str]
     key_unknown: bool = False  # the entry refers to a key that this shell does not have
+    shell_has_policy: bool = False
     settings: Settings = field(default_factory=Settings)
 
     def client(self) -> ReflexioClient:
@@ -160,7 +165,11 @@ async def _settings(setup: Setup) -> Finding:
 
 
 async def _policy(setup: Setup) -> Finding | None:
+    from reflexio_mcp.tools.catalog import deletes
+
     if not setup.settings.policy:
+        if setup.shell_has_policy and deletes(setup.settings):
+            return problem("policy-missing", "The entry names no policy file; this shell does.")
         return None
     try:
         policy_at(setup.settings.policy)

@@ -91,6 +91,7 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
 async def _examine_all(env: Mapping[str, str], report: Report) -> None:
     examined: dict[object, str] = {}
     for setup in itertools.chain([Setup("This shell", env)], _setups_of_clients(Layout.here(), report.add)):
+        setup.shell_has_policy = bool(env.get("REFLEXIO_MCP_POLICY"))
         given = frozenset(
             (name, value) for name, value in setup.env.items() if name.startswith("REFLEXIO") and value
         )

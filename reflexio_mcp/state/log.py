@@ -131,8 +131,8 @@ class AuditLog:
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
         transaction.serialise("log")
         noted = self._noted(transaction)
-        # A line that says that the log was cut stays for good. So a server adds it only if it has the key of the note, by
-        # which it can tell that the note is genuine. Until one does, `last_gap` takes the log to be cut.
+        # A line that says that the log was cut stays for good. So a server adds it only if it has the key of the note,
+        # by which it can tell that the note is genuine. Until one does, `last_gap` takes the log to be cut.
         if noted and not noted.by_other_server and not _has(transaction, noted):
             self._add(transaction, {"event": CUT, "last_line": noted.number, "value": noted.chain})
         transaction.afterwards.append(self._note)

@@ -193,6 +193,16 @@ async def test_a_list_whose_time_is_over_says_how_to_list_the_rest(monkeypatch: 
     assert "List the rest with end_time=" in audit_text(result, WORDS).own
 
 
+async def test_a_list_to_the_end_has_every_place_and_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    items = [request(f"r{index}", f"Case {index}. {STRONGER}", session_id=f"s{index}") for index in range(60)]
+    async with store(*items) as client:
+        scope = Scope(client=client, learns=False)
+        result = await list_places(scope, POSSIBLE, offer=Offer(TOOLS, scope), to_the_end=True)
+    assert {place.request_id for place in shown(result)} == {f"r{index}" for index in range(60)}
+    assert (len(shown(result)), result.cursor) == (60, "")
+
+
 async def test_a_masked_server_lists_places_without_words() -> None:
     async with store(request("r1", STRONGER)) as client:
         scope = Scope(client=client, learns=False, masked=True)

@@ -185,6 +185,14 @@ async def test_an_audit_whose_time_is_over_goes_on_from_its_cursor(monkeypatch: 
     assert not rest.cursor
 
 
+async def test_an_audit_to_the_end_has_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    items = [request(f"r{index}", f"number {index}", session_id=f"s{index}") for index in range(3)]
+    async with store(*items) as client:
+        result = await audit(client, to_the_end=True)
+    assert (result.traffic.requests, result.cursor) == (3, "")
+
+
 async def test_requests_that_wait_and_that_failed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"r0": "done", "r1": "pending", "r2": "failed"}
 

@@ -80,6 +80,26 @@ def test_a_policy_file_is_looked_at(machine: Machine, tmp_path: Path, reason: st
     assert (found["status"], "hold.0.reason" in found["what"]) == (status, not reason)
 
 
+def test_an_entry_without_the_policy_of_this_shell_is_named_with_what_to_do(
+    machine: Machine, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text('[[hold]]\nusers = ["ada"]\nreason = "Miller case"\n', "utf-8")
+    server: dict[str, Any] = {"command": sys.executable, "args": ["-m", "reflexio_mcp"]}
+    machine.entry(**server)
+    assert machine.problems() == set(), "no shell has a policy"
+    machine.set("REFLEXIO_MCP_POLICY", str(path))
+    [found] = [
+        one for one in machine.examined()["findings"] if one["check"] == "policy" and one["status"] != "ok"
+    ]
+    assert (found["name"], found["status"], found["where"]) == ("policy-missing", "warning", "Cursor")
+    assert "--policy FILE" in found["do"]
+    machine.entry(**server, env={"REFLEXIO_MCP_READ_ONLY": "1"})
+    assert machine.problems() == set(), "it deletes nothing"
+    machine.entry(**server, env={"REFLEXIO_MCP_POLICY": str(path)})
+    assert machine.problems() == set()
+
+
 def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: Machine) -> None:
     machine.set("REFLEXIO_URL", "http://reflexio.invalid")
     machine.set("REFLEXIO_API_KEY", KEY)

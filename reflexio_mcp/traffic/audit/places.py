@@ -1,6 +1,8 @@
 """Lists every place of one finding, for somebody who judges them."""
 
 import functools
+import math
+import sys
 import time
 import zlib
 from bisect import insort
@@ -72,9 +74,11 @@ class _Ranked(run.Gathered):
     Args:
         shown: what the pages before have shown.
         left: how many places come after these, those of this page included.
+        most: how many places a page has.
     """
 
     shown: _Shown
+    most: int = PAGE
     total: int = 0
     left: int = 0
     page: list[Finding] = field(default_factory=list[Finding])
@@ -87,7 +91,7 @@ class _Ranked(run.Gathered):
         if not self._was_shown(_rank(finding)):
             self.left += 1
             insort(self.page, finding, key=_rank)
-            del self.page[PAGE:]
+            del self.page[self.most :]
 
     def _was_shown(self, rank: Rank) -> bool:
         if self.shown.last is None or rank > self.shown.last:
@@ -114,6 +118,7 @@ async def list_places(
     cursor: str = "",
     progress: Progress = no_progress,
     judged: NoProblem | None = None,
+    to_the_end: bool = False,
 ) -> AuditResult:
     """List the places of the finding that a filter names, the most suspicious first.
 
@@ -122,6 +127,7 @@ async def list_places(
     Args:
         offer: tools that follow-up calls may name.
         judged: what people judged to be no problem, which is counted apart.
+        to_the_end: take as long as it needs, and list every place on one page, for a caller who waits and scrolls.
 
     Raises:
         InvalidInput: the cursor belongs to another list.
@@ -130,9 +136,10 @@ async def list_places(
     shown = _opened(scope, cursor, question)
     rule = rule_of(asked.finding)
     inside = replace(asked, finding="")
-    now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
+    now, until = time.time(), time.monotonic() + (math.inf if to_the_end else run.AUDIT_SECONDS)
     rules = [] if rule.from_service else [rule(now)]  # the service is asked below
-    ranked = partial(_Ranked, shown=shown)
+    ranked = partial(_Ranked, shown=shown, most=sys.maxsize if to_the_end else PAGE)
+    room = sys.maxsize if to_the_end else PAGE_CHARS - OVERHEAD
     look = run.Pass(inside, rules, until, make_gathered=ranked, judged=judged or NoProblem())
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
@@ -147,7 +154,7 @@ async def list_places(
     gathered = look.found.get(asked.finding)
     if gathered:
         assert isinstance(gathered, _Ranked)  # `make_gathered` makes no other
-        places = _places(scope, gathered)
+        places = _places(scope, gathered, Room(room, room))
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)
         judged_apart = asked.finding in look.no_problem
@@ -201,8 +208,7 @@ def _position() -> TypeAdapter[tuple[int, Rank, int]]:
     return TypeAdapter(tuple[int, Rank, int])  # built late: few calls continue a list
 
 
-def _places(scope: Scope, gathered: _Ranked) -> list[Place]:
-    room = Room(PAGE_CHARS - OVERHEAD, PAGE_CHARS - OVERHEAD)
+def _places(scope: Scope, gathered: _Ranked, room: Room) -> list[Place]:
     places: list[Place] = []
     for number, finding in enumerate(gathered.page, gathered.shown.places + 1):
         place = run.place_of(finding, masked=scope.masked, kinds=gathered.kinds)

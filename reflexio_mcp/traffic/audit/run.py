@@ -1,5 +1,6 @@
 """Audits traffic in one pass: numbers and findings."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -63,7 +64,7 @@ from reflexio_mcp.traffic.turns import let_others
 __all__ = ["run_audit"]
 
 AUDIT_SECONDS: Final = 35.0
-"""Clients give up after 60 s; a cursor continues the audit."""
+"""Clients give up after 60 s; a cursor continues the audit. A command has no limit."""
 
 EVIDENCE_SECONDS: Final = 5.0
 """Time limit of finding what taught the learnings of one finding."""
@@ -223,6 +224,7 @@ async def run_audit(
     progress: Progress = no_progress,
     personal: bool = True,
     judged: NoProblem | None = None,
+    to_the_end: bool = False,
 ) -> AuditResult:
     """Audit everything a filter selects, in one pass and bounded memory.
 
@@ -231,13 +233,15 @@ async def run_audit(
         offer: tools that follow-up calls may name.
         personal: look for personal data.
         judged: what people judged to be no problem, which is counted apart.
+        to_the_end: take as long as it needs, for a caller who waits.
     """
     now = time.time()
+    seconds = math.inf if to_the_end else AUDIT_SECONDS
     wanted = after.filter if after else asked
     narrow = bool(wanted.looks_inside or wanted.source or wanted.session_id)
     skipped = Skipped()
     rules = _rules(wanted, skipped, now, narrow=narrow, continues=after is not None, personal=personal)
-    look = Pass(wanted, rules, time.monotonic() + AUDIT_SECONDS, judged=judged or NoProblem())
+    look = Pass(wanted, rules, time.monotonic() + seconds, judged=judged or NoProblem())
     pager = SessionPager(scope, wanted, after=after)
     stopped = await look_through(scope, pager, look, progress)
     whole = not stopped and after is None
