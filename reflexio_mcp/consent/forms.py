@@ -26,7 +26,7 @@ from reflexio_mcp.results.progress import Step
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, scope_of
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
-from reflexio_mcp.traffic.turns import aside
+from reflexio_mcp.traffic.turns import aside, while_client_waits
 
 __all__ = ["Prepared", "Reply", "asking", "prepare", "verdict_of"]
 
@@ -107,7 +107,7 @@ class Number(Reply):
 
 
 class Unanswered(Reply):
-    """Nobody answered the form in time."""
+    """Nobody answered the form in time, or before the client went away."""
 
 
 def form_of(question: Question, *, changes: bool = False, decides: bool = False) -> type[Reply]:
@@ -192,7 +192,7 @@ async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> 
         requested_schema=render_elicitation_schema(form),
     )
     related = ServerMessageMetadata(related_request_id=call.request_id)
-    with anyio.move_on_after(ANSWER_SECONDS):
+    with while_client_waits(), anyio.move_on_after(ANSWER_SECONDS):
         for _ in range(TIMES_SENT):
             try:
                 answer = await call.session.send_request(

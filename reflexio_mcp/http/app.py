@@ -211,11 +211,12 @@ class HttpApp:
         began, started = time.perf_counter(), False
         peer.set((scope.get("client") or ("",))[0])
 
-        async def logged(message: Message) -> None:
+        async def answer(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 if message["status"] >= 400 and scope["path"] != READY_PATH:
+                    await self._wait_to_refuse(scope)
                     _log_refusal(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
@@ -225,11 +226,19 @@ class HttpApp:
                 status, reason = fault
                 wrong = PlainTextResponse(reason, status, {"connection": "close"})
             wrong = wrong or await self._security.validate_request(Request(scope))
-            await (wrong or self._app)(scope, receive, logged)
+            await (wrong or self._app)(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the message may contain what the caller sent
             logger.error("a request failed: %s", type(error).__name__)
             if not started:
-                await Response("This server failed; try again.", 500)(scope, receive, logged)
+                await Response("This server failed; try again.", 500)(scope, receive, answer)
+
+    async def _wait_to_refuse(self, scope: Scope) -> None:
+        """Wait before a request is refused, for whatever reason: refusals of one caller or address come slowly."""
+        # What was read of the body is dropped by now. A stopping server refuses at once: another one answers.
+        if not self.stopping:
+            user = scope.get("user")
+            is_known = isinstance(user, AuthenticatedUser)
+            await self._turns.wait_to_refuse(_caller(scope).account if is_known else f"address {peer.get()}")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -282,26 +291,22 @@ class HttpApp:
         if method == "GET":
             await self._stream(caller, transport, scope, receive, send)
         elif method == "DELETE":
-            await transport(scope, receive, send)
+            # Like a notice, the end of a session does not wait for the calls that run in it.
+            async with self._turns.take(caller.account, peer.get(), notice=True):
+                await transport(scope, receive, send)
         else:
             modern = headers.get(b"mcp-protocol-version") == VERSION_WITHOUT_SESSIONS
             opens_session = self.settings.keeps_sessions and not in_session and not modern
             declared = headers.get(b"content-length", b"")
             size = int(declared) if declared.isdigit() else None
             reading = self._bodies.read(receive, caller.account, opens_session=opens_session, declared=size)
-            try:
-                async with (
-                    reading as body,
-                    self._turns.take(caller.account, peer.get(), notice=body.is_notice) as turn,
-                ):
-                    if not in_session:  # again: the call may have waited long
-                        self._refuse_if_stopping()
-                    await self._check_and_pass_on(transport, caller, body, turn, scope, send)
-            except Refusal:
-                # What was read of the body is dropped by now. A stopping server refuses at once: another one answers.
-                if not self.stopping:
-                    await self._turns.wait_to_refuse(caller.account)
-                raise
+            async with (
+                reading as body,
+                self._turns.take(caller.account, peer.get(), notice=body.is_notice) as turn,
+            ):
+                if not in_session:  # again: the call may have waited long
+                    self._refuse_if_stopping()
+                await self._check_and_pass_on(transport, caller, body, turn, scope, send)
 
     def _refuse_if_stopping(self) -> None:
         if self.stopping:
@@ -322,18 +327,14 @@ class HttpApp:
             sse_call = SseCall(self._turns, caller.account, peer.get())
             arrival.set(sse_call)
         body.keep_until(sse_call.until_over if sse_call else turn.until_over)
-
-        async def paced(message: Message) -> None:
-            if message.get("status", 0) >= 400:
-                await turn.wait_to_refuse()
-            await send(message)
-
         try:
-            await transport(scope, body.replay, counting(self._turns, caller.account, paced))
+            await transport(scope, body.replay, counting(self._turns, caller.account, send))
         finally:
             if sse_call:
                 turn.give_up()
                 await sse_call.close_unless_begun()
+            else:
+                turn.client_left()
 
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send

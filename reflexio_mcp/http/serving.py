@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from typing import Final
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reflexio_mcp.backend import location_of, state_file
@@ -54,21 +55,69 @@ MOST_USERS: Final = 20
 MOST_LINES: Final = 2000
 """Maximum number of lines in one read from a connection. Each chunk of a body has two; JSON itself has few."""
 
+LINES_AT_ONCE: Final = 100
+SHORT_LINE_BYTES: Final = 128
+REST_SECONDS: Final = 0.1
+"""After each `LINES_AT_ONCE` short lines of one request, its connection rests."""
+
+
+class _Flow(FlowControl):
+    """Flow control that also says when it resumes reading."""
+
+    def __init__(self, transport: asyncio.Transport, resumed: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._resumed = resumed
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        self._resumed()
+
 
 class _Protocol(H11Protocol):
-    """Closes connections that would cost the others.
+    """Slows down and closes connections that would cost the others.
 
     These are connections on which a body comes in tiny chunks, each of which takes as much time as a large one, and
     connections whose client does not read its answer.
     """
 
     _unread: asyncio.TimerHandle | None = None
+    _rest: asyncio.TimerHandle | None = None
+    _held = b""
+    """What was read and is not passed on yet."""
+    _short_lines = 0
+    """Short lines of the request since its connection rested."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self._pass_on)
 
     def data_received(self, data: bytes) -> None:
         if data.count(b"\r\n") > MOST_LINES:
             self.transport.close()
-        else:
+            return
+        self._held += data
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Pass on what was read, as long as uvicorn takes it and the connection need not rest."""
+        while self._held and not (self._rest or self.flow.read_paused or self.transport.is_closing()):
+            data, self._held = _split(self._held, LINES_AT_ONCE - self._short_lines)
+            before = self.cycle
             super().data_received(data)
+            if self.cycle is not before:  # another request has begun
+                self._short_lines = 0
+            self._short_lines += max(0, data.count(b"\r\n") - len(data) // SHORT_LINE_BYTES)
+            if self._short_lines >= LINES_AT_ONCE:
+                self._short_lines = 0
+                self._rest = self.loop.call_later(REST_SECONDS, self._go_on)
+        if self._held or self._rest:
+            self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        self._rest = None
+        self._pass_on()
+        if not self._held and not self._rest and not self.flow.read_paused:
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._unread = self.loop.call_later(UNREAD_SECONDS, self._give_up)
@@ -80,6 +129,9 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_unread()
+        self._held = b""
+        if self._rest is not None:
+            self._rest.cancel()
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
@@ -92,6 +144,13 @@ class _Protocol(H11Protocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+
+def _split(data: bytes, lines: int) -> tuple[bytes, bytes]:
+    """Return the first lines of the data, and the rest."""
+    parts = data.split(b"\r\n", lines)
+    rest = parts[lines] if len(parts) > lines else b""
+    return data[: len(data) - len(rest)], rest
 
 
 class _Server(uvicorn.Server):

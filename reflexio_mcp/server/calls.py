@@ -3,11 +3,14 @@
 import logging
 import secrets
 import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import anyio
+from mcp import types
 from mcp.server.apps import EXTENSION_ID, client_supports_apps
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -37,6 +40,9 @@ GUIDE: Final = "reflexio://guide"
 
 LIST_SECONDS: Final = 300
 """How long a client may use a list or the guide: they follow from configuration and permissions."""
+
+LONG_LIST_SECONDS: Final = 0.05
+"""Time between two lists of tools of one account while others call: the SDK writes each in one step of the loop."""
 
 BUSY: Final = (
     "Busy: {most} calls of yours wait or run already; nothing was done. Try again when one has returned."
@@ -110,6 +116,8 @@ class CallLimiter:
             raise MCPError(INVALID_PARAMS, "This cursor is not known: the list is complete in one page.")
         result = await call_next(ctx)
         if ctx.method == "tools/list":
+            if turn := current_turn():
+                await turn.rest_before(LONG_LIST_SECONDS)
             return _without_page_tools(ctx, result)
         return self._with_apps(result) if ctx.method == "initialize" else result
 
@@ -197,6 +205,36 @@ class CallLimiter:
             return ""
         name = (ctx.params or {}).get("name")
         return name if isinstance(name, str) and name in self._tools else "unknown"
+
+
+class KeptTools:
+    """Keeps the forms that the SDK makes of tools: to make all of them would hold up the event loop at each list.
+
+    The SDK checks each list as before. It is only given the tools that it has not seen in this revision.
+
+    Args:
+        offered: returns the tools of the current caller.
+    """
+
+    def __init__(self, offered: Callable[[], Mapping[str, types.Tool]]) -> None:
+        self._offered = offered
+        self._forms = defaultdict[str, dict[str, Any]](dict)
+        """Forms by protocol revision and name."""
+
+    async def list_new(self, ctx: Ctx, _params: types.PaginatedRequestParams) -> types.ListToolsResult:
+        forms = self._forms[ctx.protocol_version]
+        return types.ListToolsResult(
+            tools=[tool for name, tool in self._offered().items() if name not in forms]
+        )
+
+    async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
+        """Complete the list of new tools; a middleware."""
+        result = await call_next(ctx)
+        if ctx.method != "tools/list" or not isinstance(result, dict):
+            return result
+        forms = self._forms[ctx.protocol_version]
+        forms.update({tool["name"]: tool for tool in result["tools"]})
+        return {**result, "tools": [forms[name] for name in self._offered()]}
 
 
 def caller_of(ctx: Ctx) -> Caller | None:

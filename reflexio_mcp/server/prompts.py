@@ -188,9 +188,10 @@ def get(call: Call, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
         raise MCPError(
             INVALID_PARAMS, f"There is no prompt {quoted(name)}; there are {', '.join(offered) or 'none'}."
         )
-    given = {argument: visible(value.strip()).replace("\n", "\\n") for argument, value in arguments.items()}
+    given = {argument: value.strip() for argument, value in arguments.items()}
     if fault := _fault(prompt, given, prompt.accepted(bool(scope.user_id))):
         raise MCPError(INVALID_PARAMS, fault)
+    given = {argument: visible(value).replace("\n", "\\n") for argument, value in given.items()}
     text = prompt.write(given, app.tools, confirm=app.settings.confirm, learns=scope.learns)
     message = PromptMessage(role="user", content=TextContent(type="text", text=text))
     return GetPromptResult(description=prompt.description, messages=[message])

@@ -23,7 +23,7 @@ from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import Action
 from reflexio_mcp.server.callers import current_caller
-from reflexio_mcp.server.calls import LIST_SECONDS, LISTS, CallLimiter, Ctx, caller_of
+from reflexio_mcp.server.calls import LIST_SECONDS, LISTS, CallLimiter, Ctx, KeptTools, caller_of
 from reflexio_mcp.server.runtime import FormSealing, Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.skills import MARKDOWN, Skill, Skills
@@ -96,7 +96,10 @@ class ReflexioServer(MCPServer[App]):
         )
         check(self)
         self.limiter = CallLimiter(self.runtime, frozenset(self._catalog))
+        kept_tools = KeptTools(lambda: self._tools)
         add_outside_sealing(self, self.limiter)
+        add_outside_sealing(self, kept_tools)
+        lowlevel(self).add_request_handler("tools/list", types.PaginatedRequestParams, kept_tools.list_new)
         lowlevel(self).add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
     @property

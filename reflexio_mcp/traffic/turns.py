@@ -8,14 +8,23 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Final
 from weakref import WeakValueDictionary
 
 import anyio
 
-__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "give_way_in_loop", "let_others"]
+__all__ = [
+    "Turn",
+    "Turns",
+    "aside",
+    "current_turn",
+    "give_way",
+    "give_way_in_loop",
+    "let_others",
+    "while_client_waits",
+]
 
 MOST_PAUSED: Final = 3
 """How many calls of one account may have let others go first and wait to go on. Each keeps what it has read so far."""
@@ -97,6 +106,8 @@ class Turn:
         self._notice = notice
         self._blocks = 0
         """How many blocks of `used` are running."""
+        self._client_has_left = False
+        self._ended_if_client_leaves = set[anyio.CancelScope]()
         self._rested_at = 0.0
 
     @asynccontextmanager
@@ -126,6 +137,23 @@ class Turn:
     async def wait_to_refuse(self) -> None:
         """Wait before a call of the account is refused. Its refusals wait one after another."""
         await self._account.wait_to_refuse()
+
+    def client_left(self) -> None:
+        """End what waits for the client: the connection on which the call came is over."""
+        self._client_has_left = True
+        for scope in self._ended_if_client_leaves:
+            scope.cancel()
+
+    @contextmanager
+    def while_client_waits(self) -> Generator[None]:
+        with anyio.CancelScope() as scope:
+            self._ended_if_client_leaves.add(scope)
+            try:
+                if self._client_has_left:
+                    scope.cancel()
+                yield
+            finally:
+                self._ended_if_client_leaves.discard(scope)
 
     async def resume(self) -> None:
         """Take the turn again after it was given up, unless the call is over."""
@@ -164,6 +192,11 @@ class Turn:
         if self._others_have_turns:
             await anyio.sleep(REST_SECONDS)
         self._rested_at = time.perf_counter()
+
+    async def rest_before(self, seconds: float) -> None:
+        """Rest in the turn before a long step of the event loop, if another account began a turn lately."""
+        if self._account.in_turn.others_lately(self._account):
+            await anyio.sleep(seconds)
 
     def share_of(self, most: int) -> int:
         return min(most, FEW_AT_ONCE) if self._account.in_turn.others_lately(self._account) else most
@@ -272,6 +305,17 @@ async def aside() -> AsyncGenerator[None]:
     turn.give_up()
     yield
     await turn.resume()
+
+
+@contextmanager
+def while_client_waits() -> Generator[None]:
+    """End the block when the client closes the connection on which its call came, and thus cannot get the answer.
+
+    Over `/sse`, the answer goes to the stream, whose end ends its calls.
+    """
+    turn = _current.get()
+    with turn.while_client_waits() if turn else nullcontext():
+        yield
 
 
 def give_way() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.http import bodies
+from reflexio_mcp.http import serving as serving_module
 from reflexio_mcp.http.access import Tokens, bearer_tokens
 from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -251,6 +252,38 @@ async def test_a_body_in_tiny_chunks_ends_its_connection(served: Served) -> None
                     await stream.receive()
             else:
                 assert b" 400 " in await stream.receive()
+
+
+@pytest.mark.parametrize("chunks_at_once", [600, 20])
+async def test_tiny_chunks_of_a_body_are_read_slowly_however_they_arrive(
+    served: Served, chunks_at_once: int
+) -> None:
+    head = half_a_request().partition(b"content-length")[0] + b"transfer-encoding: chunked\r\n\r\n"
+    async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
+        await stream.send(head)
+        began = anyio.current_time()
+        for _ in range(600 // chunks_at_once):
+            await stream.send(b"1\r\nx\r\n" * chunks_at_once)
+            await anyio.sleep(0.001)
+        await stream.send(b"0\r\n\r\n")
+        with anyio.fail_after(10):
+            assert b" 400 " in await stream.receive()
+        rests = 1_200 // serving_module.LINES_AT_ONCE
+        assert anyio.current_time() - began >= rests * serving_module.REST_SECONDS
+
+
+async def test_many_requests_on_one_connection_are_not_slowed_down(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "REST_SECONDS", 60.0)
+    request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n" + b"x-more: y\r\n" * 20 + b"\r\n"
+    async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
+        with anyio.fail_after(10):
+            for _ in range(30):
+                await stream.send(request)
+                said = b""
+                while not said.endswith(b"\r\n\r\nok"):
+                    said += await stream.receive()
 
 
 async def test_streams_are_opened_by_get_alone(served: Served, http: httpx.AsyncClient) -> None:

@@ -31,6 +31,7 @@ from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.turns import REFUSAL_SECONDS
 from tests.support.serving import (
     AUTHORIZED,
+    BOTH,
     Served,
     bearer,
     connected,
@@ -264,6 +265,33 @@ async def test_a_call_has_no_turn_while_a_person_answers_its_form(backend: Tenan
         answers.set()
 
 
+async def test_a_call_whose_form_waits_ends_when_its_client_closes_the_connection(
+    backend: TenantBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflexio_mcp")
+    stored = {"session_id": "s", "interactions": interactions("x"), "request_id": "r"}
+    headers, body = legacy_initialize()
+    body["params"]["capabilities"] = {"elicitation": {}}
+    headers |= bearer(ANN)
+    call = {"name": "delete_request", "arguments": {"request_id": "r"}}
+    one = settings(backend, confirm="auto")
+    async with serving(one, tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+        await post(served, "publish_interaction", stored, token=ANN)
+        opened = await http.post(f"{served.url}/mcp", headers=headers, json=body)
+        headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        started = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        await http.post(f"{served.url}/mcp", headers=headers, json=started)
+        message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+        async with http.stream("POST", f"{served.url}/mcp", headers=headers, json=message) as reply:
+            async for line in reply.aiter_lines():
+                if "elicitation/create" in line:
+                    break
+            assert waiting(served) == [1]
+        await until(lambda: not waiting(served), seconds=10)
+        assert "r" in (await post(served, "list_requests", token=ANN)).text
+    assert [line["outcome"] for line in events(caplog, "call") if line["tool"] == "delete_request"] == ["ok"]
+
+
 async def test_a_publish_has_no_turn_while_it_waits_for_learning(backend: TenantBackend) -> None:
     stored = {"session_id": "s", "interactions": interactions("x"), "wait_for_response": True}
     async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
@@ -471,6 +499,55 @@ async def test_refused_bodies_of_one_caller_are_answered_slowly_and_nobody_else_
             assert len(refused) < 5
         assert anyio.current_time() - began >= 5 * REFUSAL_SECONDS
     assert set(refused) <= {400, 413}
+
+
+REFUSED = {
+    "the end of an unknown session": ("DELETE", "/mcp", bearer(ANN) | {"mcp-session-id": "unknown"}),
+    "a method": ("HEAD", "/mcp", bearer(ANN)),
+    "a stream of no session": ("GET", "/mcp", bearer(ANN)),
+    "an unknown download": ("GET", "/downloads/unknown", bearer(ANN)),
+    "a message of an unknown session": ("POST", f"/messages/?session_id={'0' * 32}", bearer(ANN)),
+    "a wrong token": ("POST", "/mcp", bearer("wrong-wrong-wrong")),
+    "no token": ("POST", "/mcp", {}),
+    "an unknown path": ("GET", "/unknown", {}),
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+async def test_refusals_of_every_kind_come_slowly_and_nobody_else_waits(
+    backend: TenantBackend, refused: str
+) -> None:
+    method, path, headers = REFUSED[refused]
+    statuses: list[int] = []
+    async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+
+        async def send() -> None:
+            reply = await http.request(method, f"{served.url}{path}", headers={"accept": BOTH} | headers)
+            statuses.append(reply.status_code)
+
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(send)
+            assert not is_busy(await post(served, "list_sessions", token=BOB))
+            assert len(statuses) < 5
+        assert anyio.current_time() - began >= 5 * REFUSAL_SECONDS
+    assert set(statuses) <= {400, 401, 404, 405}
+
+
+async def test_the_end_of_a_session_does_not_wait_for_calls(backend: TenantBackend) -> None:
+    headers, body = legacy_initialize()
+    headers |= bearer(ANN)
+    async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+        opened = await http.post(f"{served.url}/mcp", headers=headers, json=body)
+        headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        backend.held = READ
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(post_for, served, "get_status", {})
+            await until(lambda: backend.holding == 1)
+            with anyio.fail_after(10):
+                assert (await http.delete(f"{served.url}/mcp", headers=headers)).status_code == 200
+            backend.release.set()
 
 
 async def test_long_work_rests_only_while_another_caller_has_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:

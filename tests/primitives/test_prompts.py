@@ -9,6 +9,7 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, CallToolResult, TextContent
 
+from reflexio_mcp.server import prompts
 from tests.primitives.conftest import Connect, call, facts, publish
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +181,15 @@ async def test_wrong_arguments_are_the_clients_mistake_and_are_named(
             await client.get_prompt(name, arguments)
     assert failure.value.error.code == INVALID_PARAMS
     assert says in failure.value.error.message
+
+
+async def test_a_value_that_is_too_long_is_refused_before_it_is_worked_on(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts, "visible", lambda text: pytest.fail(f"{len(text)} characters"))
+    async with connect() as client:
+        with pytest.raises(MCPError, match="512 characters"):
+            await client.get_prompt("forget_conversation", {"session_id": "s" * 900_000})
 
 
 async def test_a_read_only_server_offers_no_prompt_that_deletes(connect: Connect) -> None:

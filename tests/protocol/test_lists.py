@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
+from mcp.types import Tool
+from mcp_types import methods
 
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import offered
 from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, environment, open_session
@@ -47,6 +51,28 @@ async def test_only_a_client_that_shows_pages_is_given_the_tool_of_the_page(
         listed = [tool["name"] for tool in (await session.request("tools/list"))["tools"]]
     assert ({"explorer_data", "judge_finding"} <= {*listed}) is shows_pages
     assert "explore_traffic" in listed
+
+
+async def test_the_forms_of_tools_are_made_once_for_each_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    make = methods.serialize_server_result
+
+    def noted(method: str, version: str, data: dict[str, Any], **more: Any) -> dict[str, Any]:
+        if method == "tools/list" and not more:  # the client's own check has more arguments
+            made.append(len(data["tools"]))
+        return make(method, version, data, **more)
+
+    monkeypatch.setattr(methods, "serialize_server_result", noted)
+    server = ReflexioServer(Settings(store=":memory:"))
+    for mode in ("auto", "legacy"):
+        lists: list[list[Tool]] = []
+        for _ in range(2):
+            async with Client(server, mode=mode) as client:
+                lists.append((await client.list_tools()).tools)
+        assert lists[0] == lists[1]
+        assert len(lists[0]) > 10
+    all_of_them = len(await server.list_tools())
+    assert made == [all_of_them, 0, all_of_them, 0]
 
 
 def test_no_schema_of_arguments_has_a_key_that_clients_cannot_read() -> None:
