@@ -41,7 +41,7 @@ from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
 from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.tasks import task_group
-from reflexio_mcp.traffic.turns import Turn, Turns
+from reflexio_mcp.traffic.turns import REFUSAL_SECONDS, Turn, Turns
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
@@ -233,12 +233,18 @@ class HttpApp:
                 await Response("This server failed; try again.", 500)(scope, receive, answer)
 
     async def _wait_to_refuse(self, scope: Scope) -> None:
-        """Wait before a request is refused, for whatever reason: refusals of one caller or address come slowly."""
-        # What was read of the body is dropped by now. A stopping server refuses at once: another one answers.
-        if not self.stopping:
-            user = scope.get("user")
-            is_known = isinstance(user, AuthenticatedUser)
-            await self._turns.wait_to_refuse(_caller(scope).account if is_known else f"address {peer.get()}")
+        """Wait before a request is refused, for whatever reason.
+
+        Refusals of one caller wait one after another. Those of requests without a good token do not wait for each
+        other: otherwise one of the people who share an address could keep the others from signing in.
+        """
+        if self.stopping:
+            return  # another server answers
+        # What was read of the body is dropped by now.
+        if isinstance(scope.get("user"), AuthenticatedUser):
+            await self._turns.wait_to_refuse(_caller(scope).account)
+        else:
+            await anyio.sleep(REFUSAL_SECONDS)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 __all__ = [
+    "REFUSAL_SECONDS",
     "Turn",
     "Turns",
     "aside",

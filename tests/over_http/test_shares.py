@@ -531,7 +531,8 @@ async def test_refusals_of_every_kind_come_slowly_and_nobody_else_waits(
                 tasks.start_soon(send)
             assert not is_busy(await post(served, "list_sessions", token=BOB))
             assert len(statuses) < 5
-        assert anyio.current_time() - began >= 5 * REFUSAL_SECONDS
+        in_line = 5 if headers.get("authorization") == bearer(ANN)["authorization"] else 1
+        assert anyio.current_time() - began >= in_line * REFUSAL_SECONDS
     assert set(statuses) <= {400, 401, 404, 405}
 
 
