@@ -259,7 +259,7 @@ class Parser(ArgumentParser):
         return re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", self.format_help())
 
     def takes(self, flag: str) -> bool:
-        return flag in self._option_string_actions
+        return flag in self.options
 
     def error(self, message: str) -> NoReturn:
         from reflexio_mcp.results.base import visible  # imports pydantic
