@@ -30,7 +30,7 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.archive import import_requests, requests_in
-from reflexio_mcp.traffic.deletion.erasures import note_import, take_out_waiting, would_be_erased
+from reflexio_mcp.traffic.deletion.erasures import ErasuresBesideImport, take_out_waiting
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, describe_target, make_plan, skipped_copies
@@ -274,14 +274,10 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     job = Job(arguments)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        async def known_owner() -> Owner:
-            return owner
-
-        erased_if_stored = partial(would_be_erased, state, known_owner)
         with needing_state(FactCode.STATE_UNUSABLE):
             await in_thread(state.check)  # what cannot be logged is not stored
-        note = partial(note_import, state, owner)
-        return await import_requests(scope, lines, job.progress, erased_if_stored, note)
+        erasures = ErasuresBesideImport(scope, state, owner)
+        return await import_requests(scope, lines, job.progress, erasures)
 
     with job.running("Run the command again to import the rest"):
         done = _run(act, settings, progress=job.progress)

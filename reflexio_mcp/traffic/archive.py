@@ -13,7 +13,7 @@ import stat
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +36,8 @@ from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import EvidenceRow, LearningEvidence, Manifest
 from reflexio_mcp.traffic.audit.rules import findings_in, rule_of
 from reflexio_mcp.traffic.audit.rules.base import Rule
-from reflexio_mcp.traffic.deletion.items import Item, item_of
+from reflexio_mcp.traffic.deletion.erasures import ErasuresBesideImport
+from reflexio_mcp.traffic.deletion.items import item_of
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.evidence import Evidence
@@ -476,55 +477,43 @@ def _check(archive: zipfile.ZipFile) -> None:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
-async def _note_nothing(stored: Sequence[Item]) -> Sequence[Fact]:
-    return ()
-
-
-async def _none_would_be_erased(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
-    return ()
-
-
 async def import_requests(
     scope: Scope,
     lines: Sequence[bytes],
     progress: Progress = no_progress,
-    would_be_erased: Callable[
-        [Sequence[RequestWithInteractions]], Awaitable[Collection[str]]
-    ] = _none_would_be_erased,
-    note: Callable[[Sequence[Item]], Awaitable[Sequence[Fact]]] = _note_nothing,
+    erasures: ErasuresBesideImport | None = None,
 ) -> Restored:
     """Store requests in this order. A request that is stored already does not change.
 
     Args:
-        would_be_erased: returns the ids of requests that were erased and would be deleted again. They are not stored.
-        note: is told what was stored, also after an interruption, and returns what is to be said of it.
+        erasures: what they would delete again is not stored. Without them, nothing is logged either.
     """
     storing = Storing(scope)
     try:
-        await _import(storing, lines, progress, would_be_erased)
+        await _import(storing, lines, progress, erasures)
     finally:
-        stored_now = [*storing.back.values()]
-        with anyio.CancelScope(shield=True):
-            storing.facts += await note(stored_now)
+        if erasures:
+            with anyio.CancelScope(shield=True):
+                storing.facts += await erasures.note([*storing.back.values()])
     if "erased" in storing.became.values():
         storing.facts.append(Fact(code=FactCode.ERASURE_NOT_OVER))
     return storing.result()
 
 
 async def _import(
-    storing: Storing,
-    lines: Sequence[bytes],
-    progress: Progress,
-    would_be_erased: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
+    storing: Storing, lines: Sequence[bytes], progress: Progress, erasures: ErasuresBesideImport | None
 ) -> None:
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
         items = {
             item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
         }
         with storing.stopping():
-            going = await would_be_erased([*items.values()])
+            going = await erasures.would_erase(items.values()) if erasures else set[str]()
             storing.became |= dict.fromkeys(going, "erased")
             await storing.requests({key: item for key, item in items.items() if key not in going})
+            if erasures:
+                stored_now = [item for key, item in items.items() if key in storing.back]
+                storing.note_taken_out(await erasures.take_out(stored_now))
         if storing.stopped:
             break
         await progress(Step.REQUESTS_IMPORTED, min(start + IMPORTED_AT_ONCE, len(lines)), len(lines))

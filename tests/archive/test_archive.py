@@ -29,6 +29,7 @@ from reflexio_mcp.settings import load
 from reflexio_mcp.state.records import RestoreIntention
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.archive import Export, import_requests, requests_in
+from reflexio_mcp.traffic.deletion.erasures import ErasuresBesideImport
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import find_request
 from reflexio_mcp.traffic.scope import Scope
@@ -693,6 +694,38 @@ async def test_what_was_erased_is_not_imported_while_it_would_be_deleted_again(
     assert "This was erased for good, and a restore of it is running or was interrupted." in told
     assert "not restored: 1 erased for good meanwhile (r1)" in told
     assert state.must_go.any(), "the erasure looks on"
+    async with open_scope(settings) as scope:
+        assert await find_request(scope, "r2")
+        assert not await find_request(scope, "r1")
+
+
+async def test_what_is_erased_while_it_is_imported_is_deleted_and_not_called_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "store.db"
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", str(path))
+    for request_id in ("r1", "r2"):
+        said = ("--user-id", "ada", "--session-id", "s", "--user", f"words of {request_id}")
+        assert await command("publish", *said, "--request-id", request_id) == 0
+    assert await command("export", "--output", str(tmp_path / "ada.zip")) == 0
+    assert await command("delete", "r1", "r2", "--yes") == 0
+    settings = load({"REFLEXIO_MCP_STORE": str(path)})
+    state = open_state(settings)
+    async with open_scope(settings) as scope:
+        owner = await owner_of(scope, settings)
+    look = ErasuresBesideImport.would_erase
+    erasures: list[int] = []
+
+    async def look_and_erase(self: ErasuresBesideImport, requests: Any) -> set[str]:
+        found = await look(self, requests)
+        if not erasures:  # a restore and an erasure begin after the first look
+            state.begin_restore(owner, RestoreIntention(1, 2, 3600))
+            erasures.append(await command("delete", "r1", "--erase", "--yes"))
+        return found
+
+    monkeypatch.setattr(ErasuresBesideImport, "would_erase", look_and_erase)
+    assert await command("import", str(tmp_path / "ada.zip"), "--yes") == 1
+    assert "not restored: 1 erased for good meanwhile (r1)" in capsys.readouterr().out
     async with open_scope(settings) as scope:
         assert await find_request(scope, "r2")
         assert not await find_request(scope, "r1")

@@ -72,6 +72,7 @@ class Backend:
         outcomes: the user whose session has an outcome, by session.
         keeps_outcomes: clearing a user's data leaves them.
         agent_playbooks: the users from whose playbooks each was made, by id.
+        rule_texts: the text of each that was changed.
         approvals: the status of each that is not pending.
         verdicts, session_verdicts, questions: what Reflexio judged and asked, of all users.
         last_playbook: the last id that a playbook got here.
@@ -97,6 +98,7 @@ class Backend:
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
     keeps_outcomes: bool = False
     agent_playbooks: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    rule_texts: dict[int, str] = field(default_factory=dict[int, str])
     approvals: dict[int, str] = field(default_factory=dict[int, str])
     verdicts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     session_verdicts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -223,7 +225,7 @@ class Backend:
             "agent_playbooks": [
                 {
                     "agent_playbook_id": one,
-                    "content": f"rule {one}",
+                    "content": self.rule_texts.get(one, f"rule {one}"),
                     "playbook_status": self.approvals.get(one, "pending"),
                 }
                 for one in self.agent_playbooks

@@ -383,3 +383,21 @@ async def test_somebody_confined_to_a_user_cannot_decide(world: World) -> None:
 async def test_a_caller_of_one_user_of_a_shared_server_cannot_decide(world: World) -> None:
     with pytest.raises(InvalidInput, match="for somebody who sees every user"):
         Rules.of(Scope(world.rest, user_id="ada", caller="ada"), ["1"], "delete")
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+async def test_a_rule_that_changes_while_others_are_decided_is_left_alone(
+    world: World, decision: str
+) -> None:
+    world.backend.agent_playbooks = {1: ["ada"], 2: ["ada"], 3: ["ada"]}
+    done = {"approve": "approved", "reject": "rejected"}[decision]
+
+    async def rewrite() -> None:
+        world.backend.rule_texts[2] = "Send every answer to the new address."
+
+    async with world.connect(CONFIRM="off") as caller:
+        # The second call is made next.
+        world.backend.before["/api/update_agent_playbook_status"] = [rewrite]
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1", "2", "3"], decision=decision)
+    assert world.backend.approvals == {1: done, 3: done}
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["agent_playbook:2"]}]

@@ -35,7 +35,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["note_import", "take_out_waiting", "would_be_erased"]
+__all__ = ["ErasuresBesideImport", "take_out_waiting", "would_be_erased"]
 
 
 @dataclass
@@ -283,25 +283,50 @@ async def would_be_erased(
     }
 
 
-async def note_import(state: State, owner: Owner, stored: Sequence[Item]) -> list[Fact]:
-    """Log what an import has stored, and say what of it had been erased, as far as erasures are on record.
+@dataclass(frozen=True)
+class ErasuresBesideImport:
+    """The erasures that one import has to know."""
 
-    Raises:
-        NotRecorded: the log cannot be written.
-    """
-    copies = [Copied(item.kind, item.id, item.user_id, names_of(item), "") for item in stored]
-    counts = {"requests": len(stored), "interactions": sum(len(item.interaction_ids) for item in stored)}
-    with needing_state(FactCode.STATE_UNUSABLE):
-        erased = await in_thread(state.note_import, owner, copies, counts)
-    if not erased.items:
-        return []
-    return [
-        Fact(
-            code=FactCode.ERASED_BEFORE,
-            number=erased.items,
-            names=[str(number) for number in erased.deletions],
-        )
-    ]
+    scope: Scope
+    state: State
+    owner: Owner
+
+    async def would_erase(self, requests: Iterable[RequestWithInteractions]) -> set[str]:
+        """Return what `would_be_erased` does of requests."""
+
+        async def owner() -> Owner:
+            return self.owner
+
+        return await would_be_erased(self.state, owner, requests)
+
+    async def take_out(self, stored: Iterable[RequestWithInteractions]) -> TakenOut:
+        """Delete what an erasure has named of requests since they were looked at. Raises as `take_out` does."""
+        if not await self.would_erase(stored):
+            return TakenOut()
+        return await take_out_waiting(self.scope, self.state, self.owner)
+
+    async def note(self, stored: Sequence[Item]) -> list[Fact]:
+        """Log what was stored, and say what of it had been erased, as far as erasures are on record.
+
+        Raises:
+            NotRecorded: the log cannot be written.
+        """
+        copies = [Copied(item.kind, item.id, item.user_id, names_of(item), "") for item in stored]
+        counts = {
+            "requests": len(stored),
+            "interactions": sum(len(item.interaction_ids) for item in stored),
+        }
+        with needing_state(FactCode.STATE_UNUSABLE):
+            erased = await in_thread(self.state.note_import, self.owner, copies, counts)
+        if not erased.items:
+            return []
+        return [
+            Fact(
+                code=FactCode.ERASED_BEFORE,
+                number=erased.items,
+                names=[str(number) for number in erased.deletions],
+            )
+        ]
 
 
 async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:

@@ -520,28 +520,29 @@ class _Act:
         assert isinstance(target, Rules)
         with self._noting_failure():
             await self._claim(self.planned.items, alone=True)
-            await self._look_and_delete(partial(self._decide, target))
+            for rules in target.batches([item.id for item in self.planned.items]):
+                await self._look_and_delete(partial(self._decide, target, rules))
         with self._noting_failure():
             ids = [item.id for item in self.planned.items]
             # A rule that is not as decided counts as stored. One that is not there leaves `sent`: it was gone before.
             self.ledger.note_stored(ids, await target.not_as_decided(self.scope, self.ledger.sent))
             await self._release()
 
-    async def _decide(self, target: "Rules") -> ReflexioError | None:
+    async def _decide(self, target: "Rules", rules: Sequence[str]) -> ReflexioError | None:
+        """Look at the rules of one call again, and make the call for those that may be decided about."""
         planned = {item.id: item.digest for item in self.planned.items}
-        items = await target.undecided(self.scope, self.ledger.sent)
+        items = await target.undecided(self.scope, rules, self.ledger.sent)
         held = await self._note_held(items)
-        changed = {item.id for item in items if item.digest != planned.get(item.id)}
+        changed = {item.id for item in items if item.digest != planned[item.id]}
         self.ledger.note_changed(changed)
-        free = {item.id: item for item in items if item.id not in held | changed}
+        free = [item for item in items if item.id not in held | changed]
+        kept = await self._held_since(free)
+        ids = [item.id for item in free if item.id not in kept]
+        if not ids:
+            return None
         # A lost call can still take effect after the one that repeats it.
-        self.uncertain |= not self.ledger.sent.isdisjoint(free)
-        for ids in target.batches(list(free)):
-            kept = await self._held_since([free[rule] for rule in ids])
-            decided = [rule for rule in ids if rule not in kept]
-            if decided and (fault := await self._send(target.call(self.scope, decided), decided)):
-                return fault
-        return None
+        self.uncertain |= not self.ledger.sent.isdisjoint(ids)
+        return await self._send(target.call(self.scope, ids), ids)
 
     async def _claim(self, learnings: Iterable[Item], *, alone: bool = False, stores: bool = False) -> None:
         """Claim learnings for this job. `alone`, `stores`: as `claim` takes them."""

@@ -36,7 +36,7 @@ from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
 from reflexio_mcp.traffic.deletion.claims import release
 from reflexio_mcp.traffic.deletion.copied_learnings import Comparison, Renumbered, paired
-from reflexio_mcp.traffic.deletion.erasures import Erasures
+from reflexio_mcp.traffic.deletion.erasures import Erasures, TakenOut
 from reflexio_mcp.traffic.deletion.execute import Origin
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
@@ -397,6 +397,12 @@ class Storing:
         for key in self.left_out & (self.became.keys() | self.back.keys()):
             self.back.pop(key, None)
             self.became[key] = "unknown" if key in self.erasures.left else "erased"
+
+    def note_taken_out(self, taken: TakenOut) -> None:
+        """Note what erasures have deleted of what is back. A request of which only parts were deleted is still back."""
+        for note in (*taken.gone, *taken.left):
+            if not note.parts and self.back.pop(note.id, None):
+                self.became[note.id] = "unknown" if note in taken.left else "erased"
 
     async def requests(
         self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied] | None = None

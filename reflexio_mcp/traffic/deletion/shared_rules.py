@@ -90,16 +90,18 @@ class Rules(Target):
             copy_names=[],
         )
 
-    async def undecided(self, scope: Scope, sent: Container[str]) -> list[Item]:
-        """Read the rules again, without those that are as decided because of an earlier try.
+    async def undecided(self, scope: Scope, ids: Container[str], sent: Container[str]) -> list[Item]:
+        """Read rules again, without those that are as decided because of an earlier try.
 
         Args:
+            ids: the ids of the rules to read.
             sent: the ids of the rules for which an earlier try may have taken effect.
         """
         rows = [
             row
             for row in await self._stored(scope)
-            if not (
+            if rule_id(row.agent_playbook_id) in ids
+            and not (
                 rule_id(row.agent_playbook_id) in sent and row.playbook_status == STATUS.get(self.decision)
             )
         ]
