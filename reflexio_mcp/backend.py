@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.state.postgresql import PostgresqlDatabase
+    from reflexio_mcp.traffic.content import Fingerprints
     from reflexio_mcp.traffic.policy import PolicyFile
     from reflexio_mcp.traffic.scope import Scope
 
@@ -237,15 +238,8 @@ def open_client(settings: Settings) -> "ReflexioClient":
 
 def scopes_of(settings: Settings) -> "partial[Scope]":
     """Return what makes a scope of this configuration, given a client, the user and the caller."""
-    from reflexio_mcp.traffic.content import Fingerprints
     from reflexio_mcp.traffic.policy import policy_at
     from reflexio_mcp.traffic.scope import Scope
-
-    # Replicas have these secrets in common, and so the same fingerprints.
-    shared_secret = settings.state_keys[0] if settings.state_keys else settings.api_key
-
-    def secret_of_fingerprints() -> bytes:
-        return shared_secret.encode() if shared_secret else process_key(settings)
 
     return partial(
         Scope,
@@ -253,8 +247,21 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
         learns=not settings.embedded,
         embedded=settings.embedded,
         policy=policy_at(settings.policy),
-        fingerprints=Fingerprints(secret_of_fingerprints),
+        fingerprints=fingerprints_of(settings),
     )
+
+
+def fingerprints_of(settings: Settings) -> "Fingerprints":
+    """Return what makes the fingerprints of this configuration, and seals ids."""
+    from reflexio_mcp.traffic.content import Fingerprints
+
+    # Replicas have these secrets in common, and so the same fingerprints.
+    shared_secret = settings.state_keys[0] if settings.state_keys else settings.api_key
+
+    def secret() -> bytes:
+        return shared_secret.encode() if shared_secret else process_key(settings)
+
+    return Fingerprints(secret)
 
 
 def link(client: "ReflexioClient", policy: "PolicyFile") -> None:

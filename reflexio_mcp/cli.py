@@ -18,7 +18,7 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -265,7 +265,7 @@ class Parser(ArgumentParser):
         from reflexio_mcp.results.base import visible  # imports pydantic
 
         # What was typed may have been pasted, and an escape sequence could do anything to the terminal.
-        super().error(visible(message))
+        super().error(visible(message.replace("\n", "\\n")))
 
 
 def build_parser(*, for_completion: bool = False) -> tuple[Parser, dict[str, Parser]]:
@@ -428,11 +428,37 @@ def _later(module: str, function: str) -> Callable[[Namespace], int]:
     def run(arguments: Namespace) -> int:
         from reflexio_mcp.traffic.policy import policy_at, use_policy
 
-        settings = _settings(arguments)
+        settings = _with_stored_ids(arguments, _settings(arguments))
         with use_policy(policy_at(settings.policy)):
             return getattr(import_module(f"reflexio_mcp.{module}"), function)(arguments, settings)
 
     return run
+
+
+TYPED_IDS: Final = ("request_id", "request_ids", "session_id", "learning_id", "learning_ids")
+"""Arguments of commands that are ids."""
+
+
+def _with_stored_ids(arguments: Namespace, settings: Settings) -> Settings:
+    """Turn typed ids back into the stored ones, also in the settings: what commands show of an id can be copied."""
+    from reflexio_mcp.backend import fingerprints_of
+    from reflexio_mcp.results.base import stored_id
+
+    fingerprints = fingerprints_of(settings)
+
+    def stored(shown: str) -> str:
+        return fingerprints.uncover(stored_id(shown))
+
+    for name in TYPED_IDS:
+        typed = getattr(arguments, name, None)
+        if isinstance(typed, list):
+            setattr(arguments, name, [stored(shown) for shown in cast("list[str]", typed)])
+        elif typed:
+            setattr(arguments, name, stored(typed))
+    for name in ("user_id", "session_id", "request_id"):
+        if typed := arguments.filter.get(name):
+            arguments.filter[name] = stored(typed)
+    return replace(settings, user_id=stored(settings.user_id)) if "user_id" in arguments.flags else settings
 
 
 def _run_install(arguments: Namespace) -> int:

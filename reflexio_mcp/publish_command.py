@@ -20,6 +20,7 @@ from reflexio_mcp.render.publishing import stored
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.api_limits import MAX_INTERACTIONS
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
+from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.publishing import Stored
 from reflexio_mcp.screen import TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -91,7 +92,7 @@ def _after_interruption(arguments: Namespace, draft: PublishBody) -> str:
     unknown = "Whether the request is stored is not known."
     if arguments.request_id:
         return f"{unknown} Run the command again; with the same --request-id it is stored once."
-    look = f"`reflexio-mcp requests --session-id {shlex.quote(draft.session_id)}` shows it."
+    look = f"`reflexio-mcp requests --session-id {shlex.quote(shown_id(draft.session_id))}` shows it."
     return f"{unknown} {look}"
 
 

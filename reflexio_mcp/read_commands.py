@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 import anyio
 
 from reflexio_mcp.backend import location_of, open_scope, open_state, owner_of
-from reflexio_mcp.render.blocks import quoted
+from reflexio_mcp.render.blocks import hanging, quoted
 from reflexio_mcp.render.deletion import counts, learning_line
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
@@ -264,7 +264,7 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             room = Room(sys.maxsize, sys.maxsize)
             return await read_request(scope, arguments.request_id, room=room, content_chars=sys.maxsize)
         if command == "audit":
-            offer = Offer(frozenset(COMMAND_OF_TOOL), scope, in_shell=True)
+            offer = Offer(frozenset(COMMAND_OF_TOOL), scope)
             state = open_state(settings)
             with closing(state.database):
                 judged = await judged_in(state, partial(owner_of, scope, settings))
@@ -558,14 +558,13 @@ class Screen:
             elif kind is TaughtLearning:
                 gone = "deleted" if isinstance(row, Receipt) else "goes"
                 for learning in cast("list[TaughtLearning]", parts):
-                    self.say(learning_line(learning, SHELL, gone=gone).replace("\n", "\n  "))
+                    self.say(learning_line(learning, SHELL, gone=gone))
             elif name in A_LINE_EACH:
-                self.say("\n".join(map(self._words, parts)))
+                self.say("\n".join(hanging(self._words(part)) for part in parts))
             else:
-                # Further lines of a stored text are indented, so that none looks like a field.
-                words = (
-                    self._words(value).replace("\n", "\n  ") if isinstance(value, str) else self._words(value)
-                )
+                words = self._words(value)
+                if not isinstance(value, Change):  # the words of a change are on lines of their own
+                    words = hanging(words)
                 self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {words}")
 
     def _say_left_out(self, shown: int, found: int) -> None:

@@ -52,7 +52,8 @@ class Table:
         self.rows: list[list[str]] = []
 
     def add(self, cells: Sequence[str]) -> None:
-        self.rows.append([visible(" ".join(cell.split())) for cell in cells])
+        # Blanks stay: an id can have several, or begin with one.
+        self.rows.append([visible(" ".join(cell.splitlines()).replace("\t", " ")) for cell in cells])
 
     def tab_separated(self) -> str:
         return "\n".join("\t".join(row) for row in self.rows)

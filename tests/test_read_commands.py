@@ -23,7 +23,7 @@ from reflexio_mcp.read_commands import Screen
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.results.audit import Call, FindingRow
 from reflexio_mcp.results.deletion import Change, Counts, Plan
-from reflexio_mcp.results.reading import InteractionRow
+from reflexio_mcp.results.reading import InteractionRow, LearningRow
 from reflexio_mcp.settings import Settings, load
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import URL, World
@@ -520,7 +520,58 @@ def test_stored_text_makes_no_line_of_its_own_in_what_a_person_agrees_to(
     screen.show(InteractionRow(interaction_id=1, role="User", content="hello\nuser id: bob"))
     lines = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in lines if line.strip().startswith("new:")] == ["new: “Lives in Ulm”"]
-    assert "  user id: bob" in lines
+    assert "      user id: bob" in lines
+
+
+def test_a_list_of_stored_texts_makes_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    learning = LearningRow(
+        learning_id="profile:1",
+        state="current",
+        source="recorded",
+        quotes_not_found=["a\nlast request: r9"],
+        content="b\nstate: gone",
+    )
+    Screen(Settings()).show(learning)
+    lines = capsys.readouterr().out.splitlines()
+    assert "state: current" in lines
+    assert "state: gone" not in [line.removeprefix("  ") for line in lines]
+    assert "last request: r9" not in [line.removeprefix("  ") for line in lines]
+
+
+def test_an_id_that_a_command_prints_can_be_typed_as_it_is_printed(run: Run) -> None:
+    stored = "a\u202e  b\u200b"
+    run(
+        "publish",
+        "--user-id",
+        "ada",
+        "--session-id",
+        f"{stored} s",
+        "--request-id",
+        stored,
+        "--user",
+        "hello",
+    )
+    [row] = [line for line in run("requests").splitlines() if "hello" in line]
+    request_id, session_id = row.split("\t")[1:3]
+    assert (request_id, session_id) == (r"a\u202e  b\u200b", r"a\u202e  b\u200b s")
+    assert ids(facts(run, "requests", "--session-id", session_id)) == [request_id]
+    assert "hello" in run("show", request_id)
+    run(
+        "publish",
+        "--user-id",
+        "ada",
+        "--session-id",
+        session_id,
+        "--request-id",
+        request_id,
+        "--user",
+        "hello",
+    )
+    assert ids(facts(run, "requests")).count(request_id) == 1, "the same session and request"
+    run("delete", request_id, "--yes")
+    assert request_id not in ids(facts(run, "requests"))
+    run("restore", "1", request_id, "--yes")
+    assert request_id in ids(facts(run, "requests"))
 
 
 def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_changed(

@@ -100,7 +100,7 @@ def test_a_report_has_findings_expiry_and_deletions_with_who_and_why_and_nothing
     shown = page.read_text(encoding="utf-8")
     expired, others = shown.split("What expired and was deleted")[1].split("Other deletions")
     assert "found as expired" in expired
-    assert "reason: Ada asked" in others
+    assert "reason: “Ada asked" in others
     assert "high: probable-secret, 1 request" in shown
     assert "Not looked for: " in shown.split("What could not be looked at")[1]
     for text in (shown, json.dumps(told)):
@@ -125,7 +125,7 @@ def test_a_deletion_through_a_shared_server_is_reported_with_the_person_of_its_t
     run("report", "--since", "1d", "--output", str(page))
     [deletion] = reported(run, tmp_path, "report", "--since", "1d")["deletions"]
     assert deletion["by"]["person"] == "ada"
-    assert f"by ada, {deletion['by']['caller']}" in page.read_text(encoding="utf-8")
+    assert f"by “ada”, “{deletion['by']['caller']}”" in page.read_text(encoding="utf-8")
 
 
 def test_the_next_report_begins_where_the_last_one_ended(run: Run, store: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from reflexio_mcp.characters import JOINERS
 from reflexio_mcp.results.answer_size import PAGE_CHARS, TEXT_CHARS
 from reflexio_mcp.results.base import Moment, fence
 
-__all__ = ["Told", "lines", "quoted", "sentence"]
+__all__ = ["Told", "hanging", "lines", "quoted", "sentence"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
@@ -101,6 +101,11 @@ def html_page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
 
 def indented(text: str, by: int = 2) -> str:
     return "\n".join(" " * by + line for line in text.split("\n"))
+
+
+def hanging(text: str) -> str:
+    """Indent further lines of stored text deeper than our own lines, so that none looks like one of these."""
+    return text.replace("\n", "\n      ")
 
 
 def fenced(body: str | Iterable[str], chars: int = FENCE_CHARS) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from reflexio_mcp.render.blocks import (
     Told,
     counted,
+    hanging,
     html_page,
     lines,
     moment,
@@ -388,17 +389,20 @@ def learning_line(learning: TaughtLearning, words: Words, *, gone: str) -> str:
     why = f", {words.cases[learning.case]}" if learning.case else ""
     quoted_in = f"quoted in {', '.join(learning.quoted_in)}" if learning.quoted_in else ""
     state = gone if learning.goes else "stays"
-    return "  " + row(
-        f"{state}{why}",
-        learning.learning_id,
-        f"“{learning.content}”" if learning.content else "",
-        back,
-        quoted_in,
+    return "  " + hanging(
+        row(
+            f"{state}{why}",
+            learning.learning_id,
+            f"“{learning.content}”" if learning.content else "",
+            back,
+            quoted_in,
+        )
     )
 
 
 def _earlier(learning: Earlier) -> str:
-    return f"  current again: {learning.learning_id}" + (f" “{learning.content}”" if learning.content else "")
+    content = f" “{learning.content}”" if learning.content else ""
+    return hanging(f"  current again: {learning.learning_id}{content}")
 
 
 def _learning_in_question(learning: TaughtLearning) -> str:
@@ -431,9 +435,9 @@ def _change(change: Change | None) -> str:
     if change is None:
         return ""
     return lines(
-        f"before: {change.before}",
-        f"after:  {change.after}",
-        f"quotes: “{change.quote}”" if change.quote else "",
+        hanging(f"before: {change.before}"),
+        hanging(f"after:  {change.after}"),
+        hanging(f"quotes: “{change.quote}”") if change.quote else "",
         f"known since {moment(change.known_since)}" if change.known_since else "",
     )
 

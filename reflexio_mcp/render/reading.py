@@ -7,6 +7,7 @@ from reflexio_mcp.render.blocks import (
     PAGE_FENCE_CHARS,
     Told,
     counted,
+    hanging,
     indented,
     lines,
     moment,
@@ -186,14 +187,9 @@ def _interaction(interaction: InteractionRow) -> str:
         "retrieved_learnings": interaction.retrieved_learnings,
     }
     return lines(
-        _hanging(f"{head}: {content}".rstrip()),
-        [f"  {_hanging(f'{name}: {text}')}" for name, texts in other.items() for text in texts if text],
+        hanging(f"{head}: {content}".rstrip()),
+        [f"  {hanging(f'{name}: {text}')}" for name, texts in other.items() for text in texts if text],
     )
-
-
-def _hanging(text: str) -> str:
-    """Indent further lines deeper than our own lines."""
-    return text.replace("\n", "\n      ")
 
 
 def one_request(found: OneRequest, words: Words) -> Told:
@@ -218,11 +214,13 @@ def one_request(found: OneRequest, words: Words) -> Told:
 
 def _learned_here(learning: LearnedHere) -> str:
     similar = " in similar words" if learning.near else ""
-    return row(
-        f"learned from interaction {learning.interaction_id}{similar}: {learning.learning_id}",
-        learning.state,
-        f"“{learning.content}”" if learning.content else "",
-        f"quotes “{learning.quote}”" if learning.quote else "",
+    return hanging(
+        row(
+            f"learned from interaction {learning.interaction_id}{similar}: {learning.learning_id}",
+            learning.state,
+            f"“{learning.content}”" if learning.content else "",
+            f"quotes “{learning.quote}”" if learning.quote else "",
+        )
     )
 
 
@@ -440,7 +438,7 @@ def _interactions(ids: list[int]) -> str:
 
 
 def _below(text: str) -> str:
-    return "  " + text.replace("\n", "\n      ") if text else ""
+    return f"  {hanging(text)}" if text else ""
 
 
 def exported(done: Exported, words: Words) -> Told:

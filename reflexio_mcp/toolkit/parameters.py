@@ -22,7 +22,7 @@ from reflexio_mcp.toolkit.context import PAGE_TOOLS, Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, FilterField
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
-from reflexio_mcp.traffic.scope import IDS, TAKES_NEW_IDS, Scope
+from reflexio_mcp.traffic.scope import IDS, Scope
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -186,8 +186,7 @@ def prepared_arguments(
                 advice.append("Leave out an argument that should not filter.")
     if wrong:
         raise TrafficError(" ".join([f"{'; '.join(wrong)}; nothing was done.", *dict.fromkeys(advice)]))
-    if tool.name not in TAKES_NEW_IDS:
-        given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
+    given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
     if scope.user_id and not given.get("user_id") and "user_id" in fields:
         given["user_id"] = scope.user_id
     return given

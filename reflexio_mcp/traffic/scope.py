@@ -9,13 +9,10 @@ from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile, policy_at
 
-__all__ = ["IDS", "TAKES_NEW_IDS", "Scope"]
+__all__ = ["IDS", "Scope"]
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
-"""Arguments that are ids, which lists show and `Scope.stored_id` reads back."""
-
-TAKES_NEW_IDS: Final = frozenset({"publish_interaction", "finish_session"})
-"""Tools whose ids need not be stored yet, so they are taken as they are written."""
+"""Arguments of tools that are ids, which lists show and `Scope.stored_id` reads back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,7 @@ async def test_no_id_makes_a_link_or_tag_in_an_answer_about_it(tmp_path: Path) -
     await world.close()
 
 
-def test_no_command_of_an_audit_names_an_id_that_a_screen_shows_differently(
+def test_a_command_of_an_audit_deletes_the_requests_that_it_means_whatever_ids_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = str(tmp_path / "store.db")
@@ -273,6 +273,12 @@ def test_no_command_of_an_audit_names_an_id_that_a_screen_shows_differently(
     anyio.run(filled)
     assert main(["audit", "--store", store, "--contains", "orchid"]) == 0
     [command] = [line for line in capsys.readouterr().out.splitlines() if "reflexio-mcp delete" in line]
-    words = shlex.split(command.partition("reflexio-mcp ")[2])
-    named = words[words.index(store) + 1 :]
-    assert named == ['"],"everything":true,"x":["', "plain"][::-1]
+    assert GITHUB_TOKEN not in command
+    program, *words = shlex.split(command.partition(": ")[2])
+    assert program == "reflexio-mcp"
+    assert main([words[0], "--yes", *words[1:]]) == 0
+    capsys.readouterr()
+    assert main(["requests", "--store", store, "--json", "--all"]) == 0
+    left = json.loads(capsys.readouterr().out)["sessions"]
+    assert {request["user_id"] for session in left for request in session["requests"]} == {"victim"}
+    assert len(left) == len(HOSTILE)

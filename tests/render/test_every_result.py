@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from html import unescape
 from random import Random
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -45,15 +46,19 @@ WORDS = words_for_model([spec.name for spec in CATALOG])
 NAME = f"”\n{HOSTILE}<img src=x>“ "
 
 OURS = {
-    "Exported.confirm",
-    "Exported.file",
-    "Exported.link",
     "AuditResult.cursor",
     "Backend.kind",
     "Backend.organization",  # `label` lets only a word through
     "Backend.storage",
     "Backend.where",
+    "Exported.confirm",
+    "Exported.file",
+    "Exported.link",
+    "FindingCount.finding",
     "LearningPage.cursor",
+    "Logged.counts",
+    "Logged.tool",
+    "Logged.why",
     "Looked.filter",  # its names went through `label`
     "Manifest.counts",
     "Manifest.findings",
@@ -70,6 +75,7 @@ OURS = {
     "SharedRuleRow.approval",
     "Status.version",
     "Stored.secrets",
+    "Who.consent",
 }
 """Fields with words of ours, or with the operator's settings."""
 
@@ -227,6 +233,13 @@ def test_a_stored_name_opens_no_tag_in_a_page_for_a_person() -> None:
         for page in (receipt_page(fill.row(PastDeletion), fill.row(Receipt)), report_page(fill.row(Report))):
             assert ANY_OF_THEM in page
             assert "<img" not in page
+
+
+def test_a_stored_name_is_quoted_in_a_report_for_a_person() -> None:
+    for fill in fillings():
+        page = unescape(report_page(fill.row(Report)))
+        assert ANY_OF_THEM in page
+        assert ANY_OF_THEM not in outside_quotations(page), page
 
 
 @pytest.mark.parametrize("code", FactCode)

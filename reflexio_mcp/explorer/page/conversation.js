@@ -5,7 +5,7 @@ import {
   toConversation, toggleFold, toHit,
 } from "./actions.js";
 import { originsHere } from "./findings.js";
-import { counted, number, shortened } from "./format.js";
+import { counted, inMarks, number, shortened } from "./format.js";
 import { inUse } from "./memory.js";
 import { kindWords, learningWords, peopleWords, ruleWords, SECRETS } from "./names.js";
 import { searchedWords } from "./passages.js";
@@ -189,8 +189,8 @@ function Note({ learning: one }) {
   return html`<section class="note" aria-label=${`Learned: ${one.text}`}>
     <p class="label"><span class="narrow">Learned: </span>${kindWords(one.kind, shortened(one.user))}${one.since ? `, since ${clock.day(one.since)}` : ""}</p>
     <button type="button" class="text plain" dir="auto" onClick=${() => openLearned(one)}><${LearnedText} learning=${one} /></button>
-    ${one.replaced.map(({ id, text }) => html`<p class="label" key=${id}>Replaced “<bdi>${text}</bdi>”</p>`)}
-    ${near && html`<p class="label">Said in nearly these words: “<bdi>${near.words}</bdi>”</p>`}
+    ${one.replaced.map(({ id, text }) => html`<p class="label" key=${id}>Replaced “<bdi>${inMarks(text)}</bdi>”</p>`)}
+    ${near && html`<p class="label">Said in nearly these words: “<bdi>${inMarks(near.words)}</bdi>”</p>`}
     ${elsewhere > 0 && html`<p class="label">Also said in ${counted(elsewhere, "other conversation")}</p>`}
     <${LearnedActions} learning=${one} little=${true} />
   </section>`;
@@ -211,8 +211,8 @@ export function LearnedActions({ learning: one, little = false }) {
   // A correction would lose hidden or cut text.
   const whole = inUse(one) && one.text && !/\[redacted|…$/.test(one.text);
   const kind = little ? "little" : "";
-  return html`<div class="do">${whole && can("correct_learning") && one.kind !== "rule" && html`<${Button} class=${kind} label=${`Correct “${one.text}”`} onClick=${() => askCorrect(one)}>Correct…<//>`}
-    ${canForget(one) && html`<${Button} class=${kind} label=${`Forget “${one.text}”`} onClick=${() => askForget([one])}>Forget…<//>`}</div>`;
+  return html`<div class="do">${whole && can("correct_learning") && one.kind !== "rule" && html`<${Button} class=${kind} label=${`Correct “${inMarks(one.text)}”`} onClick=${() => askCorrect(one)}>Correct…<//>`}
+    ${canForget(one) && html`<${Button} class=${kind} label=${`Forget “${inMarks(one.text)}”`} onClick=${() => askForget([one])}>Forget…<//>`}</div>`;
 }
 
 export function LearningsUnread() {

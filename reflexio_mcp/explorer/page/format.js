@@ -113,3 +113,15 @@ export function shortened(id, most = 20) {
   const tail = Math.floor(most / 3);
   return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;
 }
+
+/** Characters that can be taken for a quotation mark: double ones, and two single ones. */
+const MARKS = new RegExp(
+  "[\"\u02ba\u02dd\u02ee\u02f5\u02f6\u05f4\u1cd3\u201c-\u201f\u2033\u2034\u2036\u2037\u2057\u275d\u275e\u2760\u2e42\u3003\u301d-\u301f\uff02\u{1f676}-\u{1f678}]" +
+    "|['`\u00b4\u02b9-\u02bf\u02c8\u02ca\u02cb\u02f4\u2018-\u201b\u2032\u2035\u275b\u275c\uff07]{2,}",
+  "gu",
+);
+
+/** Stored text for our quotation marks: nothing in it looks as if it ended them. @param {string} text */
+export function inMarks(text) {
+  return text.replace(MARKS, "'");
+}

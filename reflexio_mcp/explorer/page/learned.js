@@ -3,7 +3,7 @@
 import { askForget, changeLearned, openConversation, pickLearned } from "./actions.js";
 import { canForget, LearnedActions, LearnedText, LearningsUnread } from "./conversation.js";
 import { learningsHere } from "./findings.js";
-import { counted, number, shortened } from "./format.js";
+import { counted, inMarks, number, shortened } from "./format.js";
 import { byPerson, inUse } from "./memory.js";
 import { KIND_NAMES, kindWords } from "./names.js";
 import { searchedWords } from "./passages.js";
@@ -63,10 +63,10 @@ function Fact({ learning: one, open, words }) {
   const places = one.evidence.length;
   const picked = state.learned.picked.has(one.id);
   return html`<div class=${`fact ${open ? "on" : ""} ${picked ? "picked" : ""} ${inUse(one) ? "" : "gone"}`}>
-    ${canForget(one) && html`<input type="checkbox" tabindex="-1" aria-label=${`Select “${one.text}”`} checked=${picked} onChange=${() => pickLearned([one], !picked)} />`}
+    ${canForget(one) && html`<input type="checkbox" tabindex="-1" aria-label=${`Select “${inMarks(one.text)}”`} checked=${picked} onChange=${() => pickLearned([one], !picked)} />`}
     <button type="button" class="title" dir="auto" aria-current=${open ? "true" : undefined} onClick=${() => changeLearned({ open: one.id })}>${one.text ? html`<${Text} text=${one.text} words=${words} />` : html`<${LearnedText} learning=${one} />`}</button>
     <span class="since">${inUse(one) ? one.since > 0 && `since ${state.clock.day(one.since)}` : one.at > 0 && `until ${state.clock.day(one.at)}`}</span>
-    <span class="q clip">${quote ? html`“<bdi><${Text} text=${quote} words=${words} /></bdi>”` : one.kind === "rule" ? "" : "The words that taught it are not on record"}${places > 1 && ` and ${places - 1} more`}${one.replaced.length > 0 && html` · Replaced “<bdi>${one.replaced[0].text}</bdi>”`}</span>
+    <span class="q clip">${quote ? html`“<bdi><${Text} text=${inMarks(quote)} words=${words} /></bdi>”` : one.kind === "rule" ? "" : "The words that taught it are not on record"}${places > 1 && ` and ${places - 1} more`}${one.replaced.length > 0 && html` · Replaced “<bdi>${inMarks(one.replaced[0].text)}</bdi>”`}</span>
     <span class="kind">${inUse(one) ? KIND_NAMES[one.kind] : "Replaced"}</span>
   </div>`;
 }
@@ -108,17 +108,17 @@ function One({ learning: one }) {
     <p class="label">${kindWords(one.kind, shortened(one.user))}</p>
     <h2 class="big" dir="auto"><${LearnedText} learning=${one} /></h2>
     ${one.trigger && html`<p class="soft">Used when: <bdi><${Text} text=${one.trigger} /></bdi></p>`}
-    <p class="soft">${inUse(one) ? one.since > 0 && `Known since ${clock.day(one.since)}. ` : one.at > 0 && `Replaced ${clock.day(one.at)}${one.replacedBy ? ` by “${one.replacedBy}”` : ""}. `}${inUse(one) ? "The assistant uses it now." : "The assistant does not use it any more."}</p>
+    <p class="soft">${inUse(one) ? one.since > 0 && `Known since ${clock.day(one.since)}. ` : one.at > 0 && `Replaced ${clock.day(one.at)}${one.replacedBy ? ` by “${inMarks(one.replacedBy)}”` : ""}. `}${inUse(one) ? "The assistant uses it now." : "The assistant does not use it any more."}</p>
     <${LearnedActions} learning=${one} />
     ${one.restsOn ? html`<${RestsOn} learning=${one} />` : html`<h3 class="label">Learned from these words</h3>`}
     ${one.evidence.map((each, at) => {
       const row = stored(each.request);
-      return html`<blockquote class="quote" key=${at}><bdi>${each.words ? html`“<${Text} text=${each.words} />”` : row?.words}</bdi><footer>
+      return html`<blockquote class="quote" key=${at}><bdi>${each.words ? html`“<${Text} text=${inMarks(each.words)} />”` : row?.words}</bdi><footer>
         ${row && html`<span><bdi>${shortened(row.user)}</bdi>, ${clock.moment(row.at)}${each.near && ", said in nearly these words"}</span>`}
         ${row ? html`<${Button} class="little quiet" onClick=${() => openConversation(row.session, { request: row.id, words: each.words })}>Open conversation<${Icon} name="right" /><//>` : html`<span>not among the conversations that are loaded</span>`}
       </footer></blockquote>`;
     })}
-    ${one.evidence.length === 0 && !one.restsOn && html`<p>${one.unfound.length ? html`“<bdi><${Text} text=${one.unfound[0]} /></bdi>”. These words are not stored any more.` : "The words are not on record."}
+    ${one.evidence.length === 0 && !one.restsOn && html`<p>${one.unfound.length ? html`“<bdi><${Text} text=${inMarks(one.unfound[0])} /></bdi>”. These words are not stored any more.` : "The words are not on record."}
       ${sessions.size > 0 && ` It was learned while ${sessions.size === 1 ? "this conversation was" : `these ${sessions.size} conversations were`} read, and may come from ${sessions.size === 1 ? "it" : "any of them"}.`}</p>
       <ul class="goes">${[...sessions].slice(0, 10).map(([session, row]) => html`<li key=${session}><${Button} class="little quiet flush" onClick=${() => openConversation(session, { request: row.id, words: " " })}><bdi class="clip"><${Text} text=${row.words || "Conversation"} /></bdi><${Icon} name="right" /><//><span class="soft">${clock.day(row.at)}</span></li>`)}</ul>`}
     ${one.gone > 0 && html`<p class="soft">${counted(one.gone, "message")} that it was learned from ${one.gone === 1 ? "is" : "are"} not stored any more.</p>`}

@@ -1,7 +1,7 @@
 /** The conversations, by day: only the rows in sight are drawn, however many there are. */
 
 import { askDeletion, changeFilter, clearFilter, clearSelection, openConversation, select, selectedRows, sortBy } from "./actions.js";
-import { counted, number, shortened } from "./format.js";
+import { counted, inMarks, number, shortened } from "./format.js";
 import { originsHere } from "./findings.js";
 import { peopleWords, ruleWords, TO_REVIEW } from "./names.js";
 import { searchedWords } from "./passages.js";
@@ -206,7 +206,7 @@ function Line({ session, place, words, learned }) {
   const time = order === "newest" ? clock.time.format(session.last) : clock.when(session.last);
   const part = rows.length < session.total && !words.length ? `${number(rows.length)} of ${number(session.total)} match` : "";
   return html`<div class=${`row cols ${opened?.session === session.id ? "on" : ""} ${picked ? "picked" : ""}`} role="listitem" aria-posinset=${place} aria-setsize=${state.matched.sessions.length} data-session=${session.id}>
-    <input type="checkbox" tabindex="-1" aria-label=${`Select “${title}”`} checked=${picked === rows.length} indeterminate=${picked > 0 && picked < rows.length}
+    <input type="checkbox" tabindex="-1" aria-label=${`Select “${inMarks(title)}”`} checked=${picked === rows.length} indeterminate=${picked > 0 && picked < rows.length}
       onClick=${(/** @type {MouseEvent} */ event) => toggle(session, event.shiftKey)} />
     <span class="tl"><button type="button" class="title clip" dir="auto" tabindex=${session.id === current ? 0 : -1} aria-current=${opened?.session === session.id ? "true" : undefined}
       onFocus=${() => { if (current !== session.id) { current = session.id; update(); } }} onClick=${() => openConversation(session.id)}><${Text} text=${title} words=${hit && !hit.passage ? words : []} /></button>

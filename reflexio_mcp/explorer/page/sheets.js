@@ -5,7 +5,7 @@ import {
 } from "./actions.js";
 import { LearnedText } from "./conversation.js";
 import { hasSecret } from "./findings.js";
-import { counted, number, shortened } from "./format.js";
+import { counted, inMarks, number, shortened } from "./format.js";
 import { goesWithRequests, keptUntil, learnedGoing } from "./jobs.js";
 import { described } from "./list.js";
 import { goesByItself, rulesRestingOn } from "./memory.js";
@@ -225,7 +225,7 @@ function OneFate({ sheet, fate, back }) {
 
 /** What a learned thing took the place of, and whether it goes too. @param {{sheet: any, older: import("./memory.js").Older, stays: string}} given `stays` is what becomes of it otherwise */
 function OlderOne({ sheet, older, stays }) {
-  return html`<div class="again"><p><${Icon} name="undo" /><span>It replaced “<bdi>${older.text || older.id}</bdi>”</span></p>
+  return html`<div class="again"><p><${Icon} name="undo" /><span>It replaced “<bdi>${inMarks(older.text || older.id)}</bdi>”</span></p>
     <${Switch} learning=${older} on=${sheet.chosen.get(older.id) ?? false} words=${[stays, "Forget both"]} /></div>`;
 }
 
@@ -237,9 +237,9 @@ function Switch({ learning, on, words }) {
 
 /** What is known about where a learned thing comes from. @param {{fate: Fate}} given */
 function Why({ fate }) {
-  const quote = fate.words ? html`: “<bdi><${Text} text=${fate.words} /></bdi>”` : "";
+  const quote = fate.words ? html`: “<bdi><${Text} text=${inMarks(fate.words)} /></bdi>”` : "";
   const titles = [...new Set(fate.elsewhere.flatMap((id) => state.index.rows.get(id)?.words ?? []))].slice(0, 2);
-  const where = titles.map((title, at) => html`${at ? ", " : ", in "}“<bdi><${Text} text=${title} /></bdi>”`);
+  const where = titles.map((title, at) => html`${at ? ", " : ", in "}“<bdi><${Text} text=${inMarks(title)} /></bdi>”`);
   switch (fate.case) {
     case "only": case "replace": return html`Said only here${quote}`;
     case "partly": return html`Said here and elsewhere${where}.`;
@@ -303,7 +303,7 @@ function CorrectSheet({ sheet }) {
     buttons=${html`<${Cancel} /><${Button} class="strong" disabled=${!changed} onClick=${carryOut}>Save<//>`}>
     <label><span class="label">What the assistant should know${learning.user ? " about " : ""}<bdi>${shortened(learning.user)}</bdi></span>
       <textarea dir="auto" value=${text} onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { text: /** @type {HTMLTextAreaElement} */ (event.target).value })}></textarea></label>
-    <p class="soft small">Before: “<bdi>${learning.text}</bdi>”. The words it was learned from stay as they are.</p>
+    <p class="soft small">Before: “<bdi>${inMarks(learning.text)}</bdi>”. The words it was learned from stay as they are.</p>
   <//>`;
 }
 

@@ -10,7 +10,7 @@ from reflexio_mcp.results.base import SHOWN_ID_CHARS, visible
 from reflexio_mcp.traffic.audit.rules import judgement_of, offers_deletion, rule_of
 from reflexio_mcp.traffic.audit.rules.duplicates import DuplicateRun
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
-from reflexio_mcp.traffic.scope import IDS, TAKES_NEW_IDS, Scope
+from reflexio_mcp.traffic.scope import IDS, Scope
 
 __all__ = ["Offer"]
 
@@ -25,31 +25,28 @@ class Offer:
     Args:
         tools: the tools that the caller has.
         scope: shows ids, and reads them back.
-        in_shell: the calls become commands, which take ids as they are stored.
     """
 
     tools: frozenset[str]
     scope: Scope
-    in_shell: bool = False
 
     @property
     def takes_user(self) -> bool:
         """Whether the caller may name a user."""
         return not self.scope.user_id
 
-    def id_for(self, tool: str, stored: str) -> str:
-        """Return how a call of a tool names an id; empty if it cannot name exactly this id.
+    def id_for(self, stored: str) -> str:
+        """Return how a call names an id; empty if it cannot name exactly this id.
 
-        A call names an id as lists show it, because a tool turns that back into the stored id. A tool would turn a
-        stored id such as `a\\u200b`, which only looks escaped, into one with a zero-width space. What lists show makes
-        no link and hides nothing.
+        A call names an id as lists show it, because tools and commands turn that back into the stored id. They would
+        turn a stored id such as `a\\u200b`, which only looks escaped, into one with a zero-width space. What lists show
+        makes no link and hides nothing.
         """
         shown = self.scope.shown_id(stored)
         # Blanks around an argument are left out.
         is_exact = stored == stored.strip() and self.scope.stored_id(shown) == stored
         is_short = len(shown) <= SHOWN_ID_CHARS
-        is_taken = shown == stored or not (self.in_shell or tool in TAKES_NEW_IDS)
-        return shown if is_exact and is_short and is_taken and shown.isprintable() else ""
+        return shown if is_exact and is_short and shown.isprintable() else ""
 
 
 def calls_about(
@@ -65,7 +62,7 @@ def calls_about(
         wanted: the filter of the audit.
         selected: `wanted` together with the finding selects exactly these requests.
     """
-    ids = list(islice((id_ for id_ in ids if offer.id_for("delete_requests", id_)), MOST_IDS))
+    ids = list(islice((id_ for id_ in ids if offer.id_for(id_)), MOST_IDS))
     deletes = offers_deletion(finding)
     by_finding = {**_arguments(wanted, offer), "finding": finding}
     # A recovery copy would keep the secret.
@@ -123,10 +120,10 @@ def call_for(offer: Offer, tool: str, arguments: Mapping[str, Any]) -> Call | No
             given[name] = value
             is_exact = not isinstance(value, str) or _is_given_as_it_is(value)
         elif isinstance(value, str):
-            given[name] = offer.id_for(tool, value)
+            given[name] = offer.id_for(value)
             is_exact = bool(given[name])
         else:
-            given[name] = [offer.id_for(tool, id_) for id_ in value]
+            given[name] = [offer.id_for(id_) for id_ in value]
             is_exact = all(given[name])
         if not is_exact:
             return None

@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_o
 from reflexio_mcp.traffic.learnings.shared import RuleSource, SharedRule, rule_id
 from reflexio_mcp.traffic.policy import Hold, Policy
 
-__all__ = ["Item", "content_of", "item_of", "restored_interaction"]
+__all__ = ["content_of", "item_of", "restored_interaction"]
 
 Content = RequestWithInteractions | Learning
 Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome", "agent_playbook"]
