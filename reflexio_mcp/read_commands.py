@@ -416,10 +416,13 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
         with TerminalProgress().shown():
             found = state.log.verify(arguments.verify)
     if arguments.json:
-        print_json(found._asdict() | {"missing": sorted(found.missing), "sound": found.sound})
+        line = found.asked_for and found.asked_for._asdict()
+        print_json(
+            found._asdict() | {"missing": sorted(found.missing), "sound": found.sound, "asked_for": line}
+        )
     else:
-        if arguments.verify and arguments.verify not in found.missing:
-            print("The line that ends with this value is there.")
+        if entry := found.asked_for:
+            print(f"Row {entry.number} of the log ends with this value:\n{visible(str(entry.line))}")
         print("\n".join(_words_of_check(found)))
     return 0 if found.sound else 1
 

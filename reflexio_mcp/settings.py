@@ -250,8 +250,8 @@ class Settings:
     recovery_days: int = _number(int, 0, 3650)(
         "deletion",
         7,
-        "Days to keep a recovery copy for restore_requests; 0 keeps no copies. A deletion with "
-        "erase keeps no copy, and removes earlier copies of the same items.",
+        "Days to keep a new recovery copy; 0 keeps none. Earlier copies keep their days. A "
+        "deletion with erase keeps none, and removes those of the same items.",
         limits=True,
     )
     policy: str = _Kind(_parse_path, "a file path")(

@@ -591,7 +591,7 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
     code, said = log("--verify", noted)
     assert code == 0
     for part in (
-        "The line that ends with this value is there.",
+        "Row 2 of the log ends with this value:\n{",
         "2 lines, none changed or missing.",
         "this machine has noted is there",
         "Not shown: whether",
@@ -599,7 +599,7 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
         assert part in said
     code, said = log("--verify", "0" * 32)
     assert (code, "its end was cut off" in said) == (1, True)
-    assert "this value is there" not in said
+    assert "ends with this value" not in said
     with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
         file.execute("UPDATE deletions SET outcome = 'restored'")
     code, said = log("--verify")

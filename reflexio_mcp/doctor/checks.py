@@ -93,6 +93,9 @@ PROBLEMS: Final = {
     "log-cut": Problem(
         "warning", "The end of the log was cut off, or the state was removed, emptied or restored from a backup.",
         "Run `reflexio-mcp log --verify`, and find out who writes to the state."),
+    "log-changed": Problem(
+        "warning", "The log does not prove what was done before that row.",
+        "Run `reflexio-mcp log --verify`, and find out who writes to the state."),
     "copies-older": Problem(
         "warning", "They may have been erased since, so they are not restored.",
         "Put a missing key back in REFLEXIO_MCP_STATE_KEYS, or remove the copies as docs/shared-server.md says."),
@@ -245,6 +248,11 @@ def _check_state(state: State) -> Finding:
     state.check()
     if state.log.is_cut():
         return problem("log-cut", "The audit log lacks lines that were written.")
+    if row := state.log.verify().wrong:
+        return problem(
+            "log-changed",
+            f"Row {row} of the audit log or the row before it was changed, or the key of a row is missing.",
+        )
     if number := state.older_copies():
         return problem(
             "copies-older",

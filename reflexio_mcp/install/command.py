@@ -102,9 +102,16 @@ def _run(work: Callable[[InstallArguments, Layout], Outcome], arguments: Install
 
 
 def _outcome(
-    status: str, client: Client, path: Path, arguments: InstallArguments, lines: Sequence[str]
+    status: str,
+    client: Client,
+    path: Path,
+    arguments: InstallArguments,
+    lines: Sequence[str],
+    backup: Path | None = None,
 ) -> Outcome:
     facts = {"status": status, "client": client.name, "name": arguments.name, "file": str(path)}
+    if backup:
+        facts["backup"] = str(backup)
     return Outcome(facts, lines)
 
 
@@ -149,17 +156,18 @@ def _install(arguments: InstallArguments, layout: Layout) -> Outcome:
     if arguments.dry_run:
         lines = [f"{file.path} would get:", pasted, *about, "Nothing was written (--dry-run)."]
         return _outcome("planned", client, file.path, arguments, lines)
-    how = _change(client, layout, file.path, arguments.name, new, f"Add this to it by hand:\n{pasted}")
+    changed = _change(client, layout, file.path, arguments.name, new, f"Add this to it by hand:\n{pasted}")
     if remote:
         note_shared_server(file.path, arguments.name, remote)
     lines = [
         f"{'Added' if old is None else 'Replaced'} {arguments.name} in {client.title}: {file.path}",
-        *how,
+        *changed.lines,
         *about,
         f"Next: quit {client.title} completely and start it again.",
         "Then ask it: What have you stored about me today?",
     ]
-    return _outcome("added" if old is None else "replaced", client, file.path, arguments, lines)
+    status = "added" if old is None else "replaced"
+    return _outcome(status, client, file.path, arguments, lines, changed.backup)
 
 
 def _server(arguments: InstallArguments, remote: str) -> Server:
@@ -228,25 +236,41 @@ def _settings(env: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in shown if name != KEY) or "no settings"
 
 
+class _Changed(NamedTuple):
+    """What was done to the file of a client, or tried.
+
+    Args:
+        command: the client's own command that wrote the entry, for a person; empty if none did. The file may be changed
+            all the same.
+        backup: of the file as it was before; `None` if there was none, or if nothing was tried.
+    """
+
+    command: str = ""
+    backup: Path | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """For a person."""
+        backup = f"Backup of the file as it was: {self.backup}" if self.backup else ""
+        return [line for line in (self.command, backup) if line]
+
+
 def _change(
     client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any], by_hand: str
-) -> list[str]:
+) -> _Changed:
     """Write an entry, or remove it if `new` is empty, with the client's command or else in its file.
 
     Args:
         by_hand: what a person has to do if neither is possible.
-
-    Returns:
-        How it was written, in lines for a person.
     """
     tried = _by_command(client, layout, path, name, new)
-    if tried.written:
-        return [tried.written, *_backed_up(tried.backup)]
+    if tried.command:
+        return tried
     file = ClientFile.read(client, path)
     # The client's command has failed, but may have changed the file.
     changed_by_command = tried.backup is not None and tried.backup.read_bytes() != file.raw
     if file.has_comments:
-        before = f" {_backed_up(tried.backup)[0]}." if changed_by_command else ""
+        before = f" {tried.lines[0]}." if changed_by_command else ""
         raise InstallError(
             f"{path} has comments or trailing commas, which would be lost, so nothing was written to it.{before} "
             f"{by_hand}"
@@ -255,7 +279,7 @@ def _change(
     if client.key_by == "prompt":
         file.document["inputs"] = [*_other_questions(file), *questions(file.entries)]
     backup = file.write(private=client.key_by == "file")
-    return _backed_up(tried.backup if changed_by_command else backup)
+    return _Changed(backup=tried.backup if changed_by_command else backup)
 
 
 def _other_questions(file: ClientFile) -> list[Any]:
@@ -270,23 +294,11 @@ def _is_ours(question: Any) -> bool:
     return isinstance(question, dict) and cast("dict[str, Any]", question).get("id") in tuple(QUESTIONS)
 
 
-class _ByCommand(NamedTuple):
-    """What the client's own commands have done.
-
-    Args:
-        written: which command wrote the entry, for a person; empty if the file is wrong afterwards. It may be changed.
-        backup: of the file as it was before; `None` if there was none, or if the client has no such commands.
-    """
-
-    written: str = ""
-    backup: Path | None = None
-
-
-def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any]) -> _ByCommand:
+def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict[str, Any]) -> _Changed:
     """Run the client's own commands, if it has any."""
     commands = _own_commands(client, layout, name, new)
     if not commands:
-        return _ByCommand()
+        return _Changed()
     backup = ClientFile.read(client, path).back_up()
     for words in commands:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -295,10 +307,10 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, new: dict
             )
     written = ClientFile.read(client, path).entries.get(name, {})
     if any(written.get(key) != new.get(key) for key in ("command", "args", "env", client.url_key)):
-        return _ByCommand(backup=backup)
+        return _Changed(backup=backup)
     # The third word of VS Code's command is the entry.
     beginning = [word for word in commands[-1][:3] if not word.startswith("{")]
-    return _ByCommand(f"Written by: {' '.join(beginning)}", backup)
+    return _Changed(f"Written by: {' '.join(beginning)}", backup)
 
 
 def _own_commands(client: Client, layout: Layout, name: str, new: dict[str, Any]) -> list[list[str]]:
@@ -326,10 +338,6 @@ def _own_commands(client: Client, layout: Layout, name: str, new: dict[str, Any]
             return []
 
 
-def _backed_up(backup: Path | None) -> list[str]:
-    return [f"Backup of the file as it was: {backup}"] if backup else []
-
-
 def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
     client, remote = _client_and_address(arguments)
     if client is None:
@@ -347,14 +355,16 @@ def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
     if arguments.dry_run:
         planned = f"{arguments.name} would be removed from {file.path}. Nothing was removed (--dry-run)."
         return _outcome("planned", client, file.path, arguments, [planned])
-    how = _change(client, layout, file.path, arguments.name, {}, f"Remove {arguments.name} from it by hand.")
+    changed = _change(
+        client, layout, file.path, arguments.name, {}, f"Remove {arguments.name} from it by hand."
+    )
     lines = [
         f"Removed {arguments.name} from {client.title}: {file.path}",
-        *how,
+        *changed.lines,
         "What was stored is still there, for other clients too.",
         f"Next: quit {client.title} completely and start it again.",
     ]
-    return _outcome("removed", client, file.path, arguments, lines)
+    return _outcome("removed", client, file.path, arguments, lines, changed.backup)
 
 
 def _may_be_removed(client: Client, path: Path, name: str, old: Mapping[str, Any], remote: str) -> bool:

@@ -77,6 +77,7 @@ class Verified(NamedTuple):
         older: how many lines are of earlier versions, whose chain values leave out number and time of the line before.
         records: numbers of the deletions and restores whose records were changed, or are sealed with a key that this
             server lacks. No column says with which key a record is sealed.
+        asked_for: the line that ends with the value asked about.
     """
 
     lines: int
@@ -87,6 +88,7 @@ class Verified(NamedTuple):
     lost: bool
     older: int
     records: list[int]
+    asked_for: Entry | None = None
 
     @property
     def sound(self) -> bool:
@@ -164,6 +166,7 @@ class AuditLog:
         missing = {receipt, *records.chains} - {""}
         lines, found_of_given, older, wrong, last = 0, 0, 0, None, NOTHING
         cut, ended, has_noted = list[int](), set[int](), False
+        asked_for: Entry | None = None
         for entry in self.entries():
             lines += 1
             found_of_given += entry.number <= last_given
@@ -179,6 +182,8 @@ class AuditLog:
                 ended.add(job)
             has_noted = has_noted or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
+            if receipt and entry.chain == receipt:
+                asked_for = entry
             last = entry
         lost = found_of_given < last_given or records.last_line > last.number
         # The end of a job is recorded together with its last line, so a record without it was changed.
@@ -192,6 +197,7 @@ class AuditLog:
             lost=lost,
             older=older,
             records=sorted(records.changed | lost_their_end),
+            asked_for=asked_for,
         )
 
     def _records(self) -> _Records:

@@ -249,6 +249,7 @@ def test_a_key_that_is_not_the_one_of_the_state_is_recognised(machine: Machine) 
     ("damage", "name"),
     [
         ("DELETE FROM log WHERE id = 2", "log-cut"),
+        ("UPDATE log SET line = replace(line, 'r1', 'r2') WHERE id = 1", "log-changed"),
         ("UPDATE copies SET sealing_key = 'another'", "copies-unreadable"),
         ("UPDATE copies SET account = 'x', until = 0, seen_until = 0", "copies-changed"),
     ],

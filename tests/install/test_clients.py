@@ -272,9 +272,12 @@ def test_json_says_what_install_did_and_which_clients_are_here(
     assert main(["install", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["clients"]
     assert [row["client"] for row in listed if row["installed"]] == ["cursor"]
-    assert (home.uninstall("--json"), home.uninstall("--json")) == (0, 0)
-    assert '"removed"' in (said := capsys.readouterr().out)
-    assert '"absent"' in said
+    assert home.uninstall("--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["status"] == "removed"
+    assert "reflexio" in Path(done["backup"]).read_text(encoding="utf-8")
+    assert home.uninstall("--json") == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "absent"
 
 
 OURS: list[dict[str, Any]] = [

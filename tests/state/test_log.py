@@ -7,7 +7,7 @@ import pytest
 
 from reflexio_mcp.logs import named_call
 from reflexio_mcp.state.keys import KeyedDatabase, Keys
-from reflexio_mcp.state.log import CUT, AuditLog
+from reflexio_mcp.state.log import CUT, AuditLog, said_in
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import Database, SqliteDatabase, StateUnusable
@@ -76,7 +76,8 @@ def test_a_line_that_was_changed_or_taken_out_is_found(
 ) -> None:
     for _ in range(3):
         ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
-    assert state.log.verify() == state.log.verify(state.last(OPERATOR)[0].chain)
+    with_receipt = state.log.verify(state.last(OPERATOR)[0].chain)
+    assert state.log.verify() == with_receipt._replace(asked_for=None)
     assert state.log.verify().wrong is None
     assert state.log.verify().lines == 6
     place.sql(statement)
@@ -85,6 +86,9 @@ def test_a_line_that_was_changed_or_taken_out_is_found(
 
 def test_an_end_that_was_cut_off_is_found_by_what_a_receipt_noted(place: Place, state: State) -> None:
     noted, _ = ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    asked_for = state.log.verify(noted).asked_for
+    assert asked_for
+    assert (asked_for.number, said_in(asked_for.line)["event"]) == (2, "end")
     place.sql("DELETE FROM main.log WHERE id = 2")
     assert state.log.verify().missing == {noted}
     place.sql("DELETE FROM main.deletions")
