@@ -330,7 +330,7 @@ def _switch(flag: str, about: str) -> AddArguments:
 
 def _text(text: str) -> str:
     if is_blank(text):
-        raise ArgumentTypeError("is blank; leave it out to select everything")
+        raise ArgumentTypeError("is blank; leave it out instead")
     return text
 
 

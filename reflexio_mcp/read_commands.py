@@ -93,13 +93,11 @@ SQLITE_HEADER: Final = b"SQLite format 3\0"
 HIDDEN: Final = {
     "status",
     "notice",
-    "notes",
     "text",
     "facts",
     "cursor",
     "way_back",
     "confirm",
-    "next",
     "corrects",
     "decision",
     "lists_rules",

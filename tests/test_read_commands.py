@@ -16,12 +16,13 @@ from typing import Any
 import anyio
 import pytest
 
-from reflexio_mcp import backend
+from reflexio_mcp import backend, read_commands
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
 from reflexio_mcp.read_commands import Screen
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.results.audit import Call, FindingRow
+from reflexio_mcp.results.base import Row
 from reflexio_mcp.results.deletion import Change, Counts, Plan
 from reflexio_mcp.results.reading import InteractionRow, LearningRow
 from reflexio_mcp.settings import Settings, load
@@ -536,6 +537,13 @@ def test_a_list_of_stored_texts_makes_no_line_of_its_own(capsys: pytest.CaptureF
     assert "state: current" in lines
     assert "state: gone" not in [line.removeprefix("  ") for line in lines]
     assert "last request: r9" not in [line.removeprefix("  ") for line in lines]
+
+
+def test_each_hidden_field_is_a_field_of_a_result() -> None:
+    def fields_of(kind: type[Row]) -> set[str]:
+        return {*kind.model_fields}.union(*map(fields_of, kind.__subclasses__()))
+
+    assert fields_of(Row) >= read_commands.HIDDEN
 
 
 def test_an_id_that_a_command_prints_can_be_typed_as_it_is_printed(run: Run) -> None:

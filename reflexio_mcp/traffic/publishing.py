@@ -54,7 +54,15 @@ HAS_KEY: Final = (
     "contains what looks like a secret ({kind}), {why}. Nothing was stored; publish again without the secret."
 )
 
-NAMES: Final = ("user_id", "session_id", "source", "agent_version", "request_id", "retrieval_experiment_id")
+NAMES: Final = (
+    "user_id",
+    "session_id",
+    "source",
+    "agent_version",
+    "request_id",
+    "retrieval_experiment_id",
+    "retrieval_experiment_arm",
+)
 """Ids and names, which can contain a secret too."""
 
 FIXED: Final = ("interacted_image_url", "citations.real_id", "citations.kind", "retrieved_learnings.")

@@ -70,6 +70,7 @@ class Backend:
         store: answers what is not answered here.
         profiles, playbooks: what was learned, by id, as `Known`. `World.learn` adds to them.
         outcomes: the user whose session has an outcome, by session.
+        outcome: of each of these sessions.
         keeps_outcomes: clearing a user's data leaves them.
         agent_playbooks: the users from whose playbooks each was made, by id.
         rule_texts: the text of each that was changed.
@@ -96,6 +97,7 @@ class Backend:
     after: dict[str, int] = field(default_factory=dict[str, int])
     calls: Counter[str] = field(default_factory=Counter)
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
+    outcome: str = "success"
     keeps_outcomes: bool = False
     agent_playbooks: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     rule_texts: dict[int, str] = field(default_factory=dict[int, str])
@@ -214,7 +216,7 @@ class Backend:
     def get_session_outcomes(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {
             "session_outcomes": [
-                {"outcome_id": f"o-{one}", "session_id": one, "user_id": user, "outcome": "success"}
+                {"outcome_id": f"o-{one}", "session_id": one, "user_id": user, "outcome": self.outcome}
                 for one, user in self.outcomes.items()
                 if asked.get("user_id") in (None, user) and one in asked.get("session_ids", [one])
             ]

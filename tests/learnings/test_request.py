@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest.models import Interaction, PublishBody, RetrievedLearning
+from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import World, text_of
 from tests.learnings.rows import merged
 
@@ -144,6 +145,13 @@ async def test_a_masked_request_shows_no_text_of_its_learnings(world: World) -> 
     assert result.structured_content
     assert [one["learning_id"] for one in result.structured_content["learned"]] == ["profile:nuts"]
     assert "peanuts" not in text_of(result) + str(result.structured_content)
+
+
+async def test_a_key_in_an_outcome_is_redacted(world: World) -> None:
+    await world.put("a")
+    world.backend.outcomes, world.backend.outcome = {"s": "ada"}, GITHUB_TOKEN
+    _, said = await read(world, "a")
+    assert "ended: [redacted: github-pat]" in said
 
 
 async def test_how_a_session_ended_is_shown_where_the_session_is(world: World) -> None:

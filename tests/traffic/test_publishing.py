@@ -8,8 +8,9 @@ from reflexio_mcp.backend import open_scope
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.traffic.errors import NotRecorded
-from reflexio_mcp.traffic.publishing import publish
+from reflexio_mcp.traffic.errors import InvalidInput, NotRecorded
+from reflexio_mcp.traffic.publishing import NAMES, publish
+from tests.audit.stored import GITHUB_TOKEN
 
 
 async def nobody_knows(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
@@ -24,3 +25,18 @@ async def test_a_request_whose_id_is_blank_gets_a_new_one_so_no_record_of_erasur
     async with open_scope(Settings(store=":memory:")) as scope:
         done = await publish(scope, draft, policy="warn", wait_seconds=None, would_be_erased=nobody_knows)
     assert done.request_id.strip()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_key_in_any_name_is_refused(name: str) -> None:
+    draft = PublishBody(
+        user_id="ada",
+        session_id="trip",
+        request_id="r1",
+        interaction_data_list=[Interaction(content="Hi.")],
+    ).model_copy(update={name: GITHUB_TOKEN})
+    async with open_scope(Settings(store=":memory:")) as scope:
+        with pytest.raises(InvalidInput) as refused:
+            await publish(scope, draft, policy="refuse", wait_seconds=None, would_be_erased=nobody_knows)
+    assert refused.value.field == name

@@ -46,7 +46,9 @@ def _row(scope: Scope, outcome: SessionOutcome, *, names_user: bool) -> OutcomeR
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     return OutcomeRow(
-        outcome=shown_name(as_name(outcome.outcome) if scope.masked else outcome.outcome, OUTCOME_CHARS),
+        outcome=shown_name(
+            as_name(outcome.outcome) if scope.masked else redact(outcome.outcome), OUTCOME_CHARS
+        ),
         label="" if scope.masked else shown_name(redact(outcome.label), LABEL_CHARS),
         value=None if scope.masked else outcome.value,
         inferred=outcome.is_inferred,
