@@ -239,6 +239,22 @@ async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_fr
     assert set(world.backend.profiles) == {"p"}
 
 
+async def test_learnings_are_not_deleted_while_one_of_the_copies_that_may_be_held_cannot_be_opened(
+    world: World, tmp_path: Path
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        await caller.receipt("delete_request", request_id="held")
+        await caller.receipt("delete_request", request_id="later")
+        with closing(sqlite3.connect(world.folder / "state.db")) as state, state:
+            assert state.execute("UPDATE copies SET sealed = x'00' WHERE deletion = 1").rowcount == 1
+        write(path, ON_A_REQUEST["sessions"])
+        said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert "It is unknown whether a hold keeps these learnings." in said
+    assert set(world.backend.profiles) == {"p"}
+
+
 async def test_a_deleted_learning_is_not_called_stored_if_holds_become_unknown_before_the_last_reading(
     world: World, tmp_path: Path
 ) -> None:
