@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from reflexio_mcp.characters import BLANK_LETTERS, WITHOUT_GLYPH
+from reflexio_mcp.characters import BLANK_LETTERS, JOINERS, WITHOUT_GLYPH
 from reflexio_mcp.rest.api_limits import date_of
 
 __all__ = [
@@ -52,7 +52,8 @@ _LINK: Final = (
 
 # `_HIDDEN` and `_ID_PARTS` are not compiled here: that takes as long as the rest of this module. `re` compiles them at
 # their first use.
-_HIDDEN: Final = f"{_INVISIBLE.pattern}|{_LINK}"
+_HIDDEN: Final = f"{_INVISIBLE.pattern}|{_LINK}|[{JOINERS}](?<=[{JOINERS}]{{3}})"
+"""A letter or emoji needs at most two joiners in a row. A longer row could carry a message that nobody sees."""
 
 _APART: Final = r"[\t\n]|(?<= )·(?= )"
 """Characters that end a line or a fact of an answer."""
@@ -64,7 +65,8 @@ _SIGNS: Final = "\t\n·(:<"
 
 # Both expressions match a run of backslashes at once, so that many backslashes take linear time.
 _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
-_ID_PARTS: Final = rf"(\\*)({_HIDDEN}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+"
+_ID_PARTS: Final = rf"(\\*)({_HIDDEN}|{_APART}|[{JOINERS}]|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+"
+_UNSEEN_IN_IDS: Final = re.compile(f"{_INVISIBLE.pattern}|[{JOINERS}]")
 
 _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
 
@@ -99,7 +101,7 @@ def stored_id(text: str) -> str:
         if len(slashes) % 2 == 0:
             return kept + match[0][len(slashes) :]
         code = int(digits, 16)
-        is_escaped = code <= 0x10FFFF and (chr(code) in _SIGNS or _INVISIBLE.fullmatch(chr(code)))
+        is_escaped = code <= 0x10FFFF and (chr(code) in _SIGNS or _UNSEEN_IN_IDS.fullmatch(chr(code)))
         return kept + chr(code) if is_escaped else match[0]
 
     return _ESCAPED.sub(back, text)
@@ -145,7 +147,7 @@ def shown_id(text: str) -> str:
 def _id_part(match: re.Match[str]) -> str:
     if match[2] is None:
         return match[0]
-    return 2 * match[1] + (_escape(match[2]) if match[2] in _SIGNS else visible(match[2]))
+    return 2 * match[1] + (_escape(match[2]) if len(match[2]) == 1 else match[2])
 
 
 def fence(body: str) -> str:

@@ -60,6 +60,19 @@ def test_every_character_that_unicode_lets_a_screen_ignore_is_an_escape_unless_i
     assert is_blank("".join(ignorable))
 
 
+def test_a_row_of_joiners_that_no_letter_needs_is_shown() -> None:
+    burning_heart = "\u2764\ufe0f\u200d\U0001f525"
+    assert visible(burning_heart) == burning_heart
+    message = "\ufe01\ufe02\ufe03\ufe0d\ufe0e"
+    assert visible(f"a{message}b") == "a\ufe01\ufe02\\ufe03\\ufe0d\\ufe0eb"
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d", "\ufe00", "\ufe0f"])
+def test_a_joiner_in_an_id_is_shown_and_read_back(joiner: str) -> None:
+    assert shown_id(f"r1{joiner}") == f"r1\\u{ord(joiner):04x}"
+    assert stored_id(shown_id(f"r1{joiner}")) == f"r1{joiner}"
+
+
 def test_a_text_of_characters_that_nobody_sees_is_blank() -> None:
     assert is_blank("".join(HIDING.values()) + " \t\u3000")
     assert not is_blank("\u2800a")
