@@ -414,6 +414,9 @@ async def test_a_plain_deletion_keeps_no_copy_of_what_is_erased_and_may_return(w
     assert plain[0]["deleted"]["requests"] == 2
     assert fact_of(plain[0], "not_copied") == {"code": "not_copied", "number": 1}
     assert await may_return(world) == 0
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("restore_requests", deletion=plain[0]["number"])
+    assert "copies_gone" not in [fact["code"] for fact in plan["facts"]], "it never had a copy"
     back = await restore(world, plain[0]["number"])
     assert back["restored"]["requests"] == 1
     assert await words(world) == {"r2": ["harmless"]}
