@@ -63,9 +63,12 @@ _BREAKS: Final = re.compile(_APART)
 _SIGNS: Final = "\t\n·(:<"
 """Visible characters among those that are escaped."""
 
+_JOINER_WITHOUT_LETTER: Final = rf"(?<![^\x00-\x7f])[{JOINERS}](?!\u20e3)"
+"""A joiner at the beginning or after an ASCII character, unless it makes a keycap: it shapes nothing there."""
+
 # Both expressions match a run of backslashes at once, so that many backslashes take linear time.
 _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
-_ID_PARTS: Final = rf"(\\*)({_HIDDEN}|{_APART}|[{JOINERS}]|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+"
+_ID_PARTS: Final = rf"(\\*)({_HIDDEN}|{_APART}|{_JOINER_WITHOUT_LETTER}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+"
 _UNSEEN_IN_IDS: Final = re.compile(f"{_INVISIBLE.pattern}|[{JOINERS}]")
 
 _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")

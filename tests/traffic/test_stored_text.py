@@ -73,6 +73,13 @@ def test_a_joiner_in_an_id_is_shown_and_read_back(joiner: str) -> None:
     assert stored_id(shown_id(f"r1{joiner}")) == f"r1{joiner}"
 
 
+@pytest.mark.parametrize(
+    "name", ["\U0001f469\u200d\U0001f467", "\u2764\ufe0f", "1\ufe0f\u20e3", "\u0645\u06cc\u200c\u0631"]
+)
+def test_a_joiner_that_shapes_an_emoji_or_letter_of_an_id_is_left_alone(name: str) -> None:
+    assert shown_id(name) == name
+
+
 def test_a_text_of_characters_that_nobody_sees_is_blank() -> None:
     assert is_blank("".join(HIDING.values()) + " \t\u3000")
     assert not is_blank("\u2800a")
